@@ -1,0 +1,209 @@
+"""Frozen settings from a TOML file and the environment, with all errors reported at once.
+
+The environment wins over the file. Names in the environment are `OURVIDZ_` and the path with two
+underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (`SUPABASE_URL`,
+`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and `DATABASE_URL` work as they are.
+"""
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from daemon.job_types import Model, Quality
+
+GIB = 2**30
+"""The unit of every "GB" of memory in `worker-api.md`, as GPU tools show it."""
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """Every problem with the settings, one line each."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Frozen):
+    """How the jobs table is reached: directly, or through Supabase's REST interface."""
+
+    dsn: SecretStr | None = None
+    """A direct or session-mode connection string; None: through Supabase alone."""
+    pool_size: int = Field(default=4, ge=1)
+    statement_timeout_s: Positive = 10.0
+
+
+class SupabaseSettings(_Frozen):
+    """The Supabase project: REST, Realtime and Storage."""
+
+    url: str | None = None
+    key: SecretStr | None = None
+    """A key whose role may execute the worker's functions: `ourvidz_worker` or service role."""
+    timeout_s: Positive = 10.0
+
+
+class WakeUpSettings(_Frozen):
+    """How new rows are heard of; see `docs/wakeups.md`."""
+
+    realtime: bool = True
+    listen: bool = True
+    sweep_interval_s: Positive = 15.0
+    """Longest time between two sweeps while a source is connected; jittered by 30 %."""
+    sweep_interval_blind_s: Positive = 2.0
+    """The same while no source is connected."""
+    recycle_after_s: Positive = 21600.0
+    """A Realtime connection is replaced after 6 h +-20 %, long before keys' 24 h limit."""
+
+
+class LeaseSettings(_Frozen):
+    """How long a claim holds without being renewed. Seconds."""
+
+    duration_s: Positive = 12.0
+    renew_every_s: Positive = 4.0
+    margin_s: Positive = 2.0
+    """The local trust in a lease ends this long before the lease."""
+
+    @model_validator(mode="after")
+    def _leaves_two_tries(self) -> Self:
+        if self.renew_every_s * 2 + self.margin_s > self.duration_s:
+            raise ValueError(
+                f"leases of {self.duration_s:g} s renewed every {self.renew_every_s:g} s leave no "
+                f"second try before the margin of {self.margin_s:g} s"
+            )
+        return self
+
+
+class ModelSettings(_Frozen):
+    """One family's model: where it is, which engine runs it, and its share of the device."""
+
+    path: str = ""
+    """A folder or file of weights, or a hub name; a path that doesn't exist fails the load."""
+    name: str = ""
+    """The name shown in `model_info`; by default the last part of the path."""
+    runner: Literal["vllm", "transformers", "diffusers", "fake"] = "diffusers"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: str = "auto"
+    """`auto`: cuda where there is one, else cpu."""
+    budget_gb: Positive
+    weights_gb: Positive
+    max_concurrent: int = Field(ge=1)
+    footprint_gb: Mapping[Quality, Positive]
+    """Whole footprint by quality at the stated concurrency."""
+    concurrency: Mapping[Quality, int]
+    options: Mapping[str, Any] = {}
+    """Passed to the runner as they are."""
+
+
+def _default_models() -> dict[Model, ModelSettings]:
+    """Budgets and concurrency of the table in `worker-api.md`; weights by the design."""
+    fast, high = Quality.FAST, Quality.HIGH
+    return {
+        Model.CHAT: ModelSettings(
+            path="/models/chat/", name="Qwen2.5-7B-Instruct", runner="vllm", budget_gb=4,
+            weights_gb=3.2, max_concurrent=8, footprint_gb={fast: 4}, concurrency={fast: 8},
+        ),
+        Model.SDXL: ModelSettings(
+            path="/models/sdxl/", budget_gb=12, weights_gb=6.6, max_concurrent=2,
+            footprint_gb={fast: 8, high: 12}, concurrency={fast: 2, high: 1},
+        ),
+        Model.WAN: ModelSettings(
+            path="/models/wan/", budget_gb=6, weights_gb=2.8, max_concurrent=4,
+            footprint_gb={fast: 4, high: 6}, concurrency={fast: 4, high: 2},
+        ),
+        Model.VIDEO: ModelSettings(
+            path="/models/video/", budget_gb=20, weights_gb=12, max_concurrent=1,
+            footprint_gb={fast: 16, high: 20}, concurrency={fast: 1, high: 1},
+        ),
+    }  # fmt: skip
+
+
+class DeviceSettings(_Frozen):
+    """The GPU memory that may be used."""
+
+    simulate_gb: Positive | None = None
+    """A simulated device of this size instead of the GPUs; None: ask NVML."""
+    reserve_gb: float = Field(default=1.0, ge=0)
+    """Kept free for the driver and for fragmentation."""
+
+
+class ArtifactSettings(_Frozen):
+    """Where result files go."""
+
+    kind: Literal["supabase", "local"] = "supabase"
+    folder: Path = Path("artifacts")
+    """The root of `local` storage."""
+    public_url: str = ""
+    """`local`: prefix of the URL in results; empty: a file URL."""
+    images: str = "ourvidz-images"
+    videos: str = "ourvidz-videos"
+    thumbnails: str = "ourvidz-thumbnails"
+
+
+class ServerSettings(_Frozen):
+    """The HTTP side server."""
+
+    host: str | None = None
+    """None: all interfaces with a key, loopback without."""
+    port: int = Field(default=7861, ge=0, le=65535)
+    api_key: SecretStr | None = None
+
+
+class StopSettings(_Frozen):
+    """The two steps of stopping. Seconds."""
+
+    grace_s: float = Field(default=20.0, ge=0)
+    """After the first signal: time to finish what runs."""
+    release_s: Positive = 10.0
+    """After that: time to stop at the next step, and to release."""
+
+
+class LogSettings(_Frozen):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OURVIDZ_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    worker_type: Literal["all", "chat", "sdxl", "wan", "video"] = "all"
+    worker_name: str = ""
+    """Survives restarts; default: host name and port."""
+    database: DatabaseSettings = DatabaseSettings()
+    supabase: SupabaseSettings = SupabaseSettings()
+    wakeups: WakeUpSettings = WakeUpSettings()
+    leases: LeaseSettings = LeaseSettings()
+    models: Mapping[Model, ModelSettings] = Field(default_factory=_default_models)
+    device: DeviceSettings = DeviceSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+    server: ServerSettings = ServerSettings()
+    stop: StopSettings = StopSettings()
+    log: LogSettings = LogSettings()
+    max_pass_over_s: Positive = 60.0
+    """The longest that a waiting job may be passed over for a model that is loaded already."""
+    state_dir: Path = Path("~/.local/state/ourvidz-worker")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over what was given, which is the file's content."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
