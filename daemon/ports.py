@@ -184,7 +184,7 @@ class ArtifactStore(Protocol):
         ...
 
     async def check(self) -> list[str]:
-        """Return a sentence for each thing that would make saving fail, such as a missing bucket."""
+        """Return a sentence for each thing that would make saving fail (a missing bucket)."""
         ...
 
     async def aclose(self) -> None:
@@ -251,14 +251,21 @@ class Engine(Protocol):
     """One process that holds one model. Owned by the pool; a killed engine is never reused."""
 
     async def load(self) -> Loaded:
-        """Load the model; raises `JobError` MODEL_LOAD_FAILED or VRAM_OVERFLOW, `EngineLostError`."""
+        """Load the model.
+
+        Raises:
+            JobError: with MODEL_LOAD_FAILED or VRAM_OVERFLOW.
+            EngineLostError: the process ended while loading.
+        """
         ...
 
     async def run(
         self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
     ) -> RunOutput:
-        """Run to the end. When the caller is cancelled, the run is stopped at its next step and
-        the call ends only when it has really ended (or the engine is dead).
+        """Run to the end.
+
+        When the caller is cancelled, the run is stopped at its next step, and the call ends only
+        when it has really ended or the engine is dead.
 
         Raises:
             JobError: the run failed; the engine lives on.
@@ -305,7 +312,7 @@ class Admissions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """One job's wish for the GPU. `created_s` is its age's origin on the caller's monotonic clock."""
+    """One job's wish for the GPU; `created_s` is when its wait began, monotonic seconds."""
 
     id: str
     model: str

@@ -1,0 +1,211 @@
+"""One claimed job from claim to recorded outcome.
+
+    resolve parameters -> admission -> run in the engine -> (reservation returned)
+      -> upload artifacts -> finish, fenced
+
+Every end of a job is an `Outcome`, and the only place where errors become outcomes is `_outcome`.
+The lease is held from the claim until the outcome is recorded.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from daemon.job_run import Interruption, JobRun, Phase
+from daemon.job_types import JOB_TYPES, JobType
+from daemon.jobs import (
+    BACKOFF_FACTOR,
+    Cancelled,
+    Completed,
+    ErrorCode,
+    Failed,
+    Finish,
+    Job,
+    JobError,
+    Outcome,
+    Recorded,
+    Released,
+    Retry,
+    outcome_of,
+)
+from daemon.leases import Leases
+from daemon.ports import (
+    AdmissionRequest,
+    Admissions,
+    Artifact,
+    ArtifactStore,
+    EngineLostError,
+    RunCancelledError,
+    StepReport,
+    StoreRejectedError,
+)
+from daemon.progress import ProgressWriter
+from daemon.results import result_of
+
+MAX_ENGINE_LOSSES = 2
+"""A job whose engine ends under it in its second attempt or later is failed."""
+
+FINISH_TRIES = 4
+"""How often a result is offered to a database that refuses it: once, and 3 retries."""
+
+_log = structlog.get_logger("daemon.execution")
+
+Resolver = Callable[[JobType, Job], Mapping[str, Any]]
+"""Validates a job's request and returns the parameters really used; raises `JobError`."""
+
+
+class Recorder(Protocol):
+    """Writes an outcome, and keeps at it while the database is away (the outbox)."""
+
+    async def finish(self, finish: Finish) -> Recorded:
+        """Return when the database answered; raises `StoreRejectedError` when it refused."""
+        ...
+
+
+class ExecutionEvents(Protocol):
+    """Hears how runs end, for metrics."""
+
+    def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
+        """Take the end of a run; no outcome: the lease was lost, nothing was written."""
+        ...
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Everything that carrying a job to its end needs."""
+
+    resolve: Resolver
+    leases: Leases
+    admissions: Admissions
+    artifacts: ArtifactStore
+    progress: ProgressWriter
+    recorder: Recorder
+    events: ExecutionEvents
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def carry(self, run: JobRun) -> None:
+        """Carry one job to its end. Never raises but when the event loop itself is torn down."""
+        saved: list[Artifact] = []
+        recorded: Recorded | None = None
+        with self.leases.hold(run.job.claim_id, run.claimed_at, run.lease_ended):
+            outcome = await self._outcome(run, saved)
+            run.enter(Phase.FINISHING)
+            self.progress.forget(run.job.claim_id)
+            if outcome is not None:
+                recorded = await self._record(run, outcome)
+        run.enter(Phase.FINISHING)
+        self.events.run_ended(run, outcome, recorded)
+        published = recorded is Recorded.RECORDED and isinstance(outcome, Completed)
+        if saved and not published:
+            await self._discard(run, saved)
+
+    async def _outcome(self, run: JobRun, saved: list[Artifact]) -> Outcome | None:
+        if not run.begin() and run.interruption is not None:
+            return _outcome_of_interruption(run.interruption)
+        try:
+            return Completed(await self._work(run, saved))
+        except asyncio.CancelledError:
+            if run.interruption is None:
+                raise
+            _uncancel()
+            return _outcome_of_interruption(run.interruption)
+        except RunCancelledError:
+            return Cancelled()
+        except EngineLostError as error:
+            return _outcome_of_engine_loss(error, run.job.attempt)
+        except JobError as error:
+            return outcome_of(error, run.job.attempt)
+        except Exception as error:  # noqa: BLE001  # any defect must end as an outcome
+            _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
+            return Failed(f"{type(error).__name__}: {error}"[:500], ErrorCode.GENERATION_FAILED)
+
+    async def _work(self, run: JobRun, saved: list[Artifact]) -> Mapping[str, Any]:
+        job = run.job
+        job_type = JOB_TYPES.get(job.job_type)
+        if job_type is None:
+            raise JobError(ErrorCode.INVALID_PROMPT, f'unknown job type "{job.job_type[:100]}"')
+        params = self.resolve(job_type, job)
+        request = AdmissionRequest(
+            id=str(job.claim_id),
+            model=job_type.model,
+            quality=job_type.quality,
+            user=str(job.user_id) if job.user_id else None,
+            created_s=run.claimed_at,
+        )
+        self._step(run, StepReport("waiting_for_gpu", 0.0))
+        async with self.admissions.admit(request) as engine:
+            run.enter(Phase.RUNNING)
+            output = await engine.run(
+                request.id, job_type.handler, params, lambda step: self._step(run, step)
+            )
+        run.enter(Phase.UPLOADING)
+        if output.files:
+            self._step(run, StepReport("uploading", 0.99))
+        for number, file in enumerate(output.files):
+            saved.append(await self.artifacts.save(job, number, file))
+        run.timings |= {f"engine_{name}": value for name, value in output.timings.items()}
+        return result_of(output.fields, saved)
+
+    def _step(self, run: JobRun, step: StepReport) -> None:
+        self.progress.report(run.progress_of(step))
+
+    async def _record(self, run: JobRun, outcome: Outcome) -> Recorded | None:
+        """Write the outcome; a database that refuses it gets it again, then a plain retry.
+
+        The last resort is silence: the lease runs out, and the attempt counts.
+        """
+        refusal = ""
+        for number in range(1, FINISH_TRIES + 1):
+            try:
+                return await self.recorder.finish(
+                    Finish(run.job.claim_id, outcome, dict(run.timings))
+                )
+            except StoreRejectedError as error:
+                refusal = str(error)
+                _log.warning("finish refused", job_id=str(run.job.id), error=refusal, tries=number)
+            if number < FINISH_TRIES:
+                await self.sleep(BACKOFF_FACTOR ** (number - 1))
+        plain = Retry(
+            f"the database refused the result: {refusal}"[:500], ErrorCode.DATABASE_ERROR, 1.0
+        )
+        try:
+            await self.recorder.finish(Finish(run.job.claim_id, plain, dict(run.timings)))
+        except StoreRejectedError:
+            _log.exception("retry refused: the lease will run out", job_id=str(run.job.id))
+        return None
+
+    async def _discard(self, run: JobRun, saved: list[Artifact]) -> None:
+        try:
+            await self.artifacts.remove(saved)
+        except JobError as error:
+            paths = [artifact.path for artifact in saved]
+            _log.warning("files left behind", job_id=str(run.job.id), paths=paths, error=str(error))
+
+
+def _outcome_of_interruption(why: Interruption) -> Outcome | None:
+    match why:
+        case Interruption.LOST:
+            return None
+        case Interruption.CANCELLED:
+            return Cancelled()
+        case Interruption.STOPPING:
+            return Released("the worker stops")
+
+
+def _outcome_of_engine_loss(error: EngineLostError, attempt: int) -> Outcome:
+    message = f"the engine ended while it ran this job: {error.reason}"[:500]
+    if attempt >= MAX_ENGINE_LOSSES:
+        return Failed(message, ErrorCode.GENERATION_FAILED)
+    return Retry(message, ErrorCode.GENERATION_FAILED, BACKOFF_FACTOR ** (attempt - 1))
+
+
+def _uncancel() -> None:
+    """Take back the cancellation that `JobRun.interrupt` asked for: it has done its work."""
+    current = asyncio.current_task()
+    if current is not None:
+        current.uncancel()

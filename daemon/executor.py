@@ -1,0 +1,98 @@
+"""The owner of every job that runs: starts them, counts them, and stops them in two steps."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from daemon.execution import Execution
+from daemon.job_run import Interruption, JobRun, Phase
+from daemon.jobs import Job
+from daemon.settings import StopSettings
+
+_log = structlog.get_logger("daemon.executor")
+
+
+@dataclass
+class Executor:
+    """Carries jobs, each in a coroutine of its own.
+
+    Leaving the block drains: jobs that wait are released, those that run have `grace_s` seconds
+    to end (soft), then all are stopped at their next step and released (hard).
+
+    Args:
+        execution: carries one job.
+        max_held: how many jobs may be held at once, those being uploaded included.
+        stop: the seconds of the two steps.
+        freed: called when a job has ended, since there is room again.
+    """
+
+    execution: Execution
+    max_held: int
+    stop: StopSettings
+    freed: Callable[[], None]
+    clock: Callable[[], float] = time.monotonic
+    runs: dict[str, JobRun] = field(default_factory=dict)
+    _carriers: set["asyncio.Task[None]"] = field(default_factory=set)
+    _stopping: bool = False
+
+    def room(self) -> int:
+        """Return how many more jobs may be held."""
+        return 0 if self._stopping else self.max_held - len(self._carriers)
+
+    def start(self, job: Job, claimed_at: float) -> None:
+        """Carry a claimed job."""
+        run = JobRun(job, claimed_at, self.clock)
+        carrier = asyncio.create_task(self.execution.carry(run), name=f"job {job.id}")
+        run.carried_by(carrier)
+        self.runs[str(job.claim_id)] = run
+        self._carriers.add(carrier)
+        carrier.add_done_callback(lambda done: self._ended(done, run))
+        if self._stopping:
+            run.interrupt(Interruption.STOPPING)  # claimed in the moment of stopping
+
+    async def __aenter__(self) -> Self:
+        """Start nothing: jobs start as they are claimed."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drain; an error in the block skips the soft step."""
+        await self.drain(grace_s=self.stop.grace_s if error is None else 0.0)
+
+    def stop_waiting(self) -> None:
+        """Take no more, and release the jobs that haven't begun to run."""
+        self._stopping = True
+        for run in self.runs.values():
+            if run.phase is Phase.WAITING:
+                run.interrupt(Interruption.STOPPING)
+
+    async def drain(self, grace_s: float) -> None:
+        """Stop in two steps; returns when no job is held, or when the second step ran out."""
+        self.stop_waiting()
+        if self._carriers and grace_s > 0:
+            _log.info("finishing jobs", jobs=len(self._carriers), seconds=grace_s)
+            await asyncio.wait(self._carriers, timeout=grace_s)
+        if not self._carriers:
+            return
+        _log.warning("releasing jobs", jobs=len(self._carriers))
+        for run in self.runs.values():
+            run.interrupt(Interruption.STOPPING)
+        await asyncio.wait(self._carriers, timeout=self.stop.release_s)
+        for run in self.runs.values():
+            _log.error("job left to its lease", job_id=str(run.job.id), phase=run.phase.value)
+
+    def _ended(self, carrier: "asyncio.Task[None]", run: JobRun) -> None:
+        self._carriers.discard(carrier)
+        self.runs.pop(str(run.job.claim_id), None)
+        if not carrier.cancelled() and (error := carrier.exception()) is not None:
+            _log.error("a job's coroutine raised", job_id=str(run.job.id), exc_info=error)
+        self.freed()

@@ -1,0 +1,185 @@
+"""From a wake-up to claimed jobs: ask the scheduler for its demand, claim so many, start them.
+
+    wait for the flag -> sweep when one is due -> demand? -> claim -> start -> again until short
+
+No demand, no claim: that is the backpressure. A claim whose reply is lost is sent again with the
+same request id, and the database gives the same jobs again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+import structlog
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
+
+from daemon.jobs import Job
+from daemon.ports import (
+    Demand,
+    JobStore,
+    StoreRejectedError,
+    StoreUnavailableError,
+    WorkerIdentity,
+)
+
+Answer = TypeVar("Answer")
+
+MAX_BACKOFF_S = 5.0
+"""Longest pause between two tries while the database is away; jittered in full."""
+
+_log = structlog.get_logger("daemon.intake")
+
+
+class JobStarter(Protocol):
+    """Where claimed jobs go."""
+
+    def room(self) -> int:
+        """Return how many more jobs may be held, whatever their state."""
+        ...
+
+    def start(self, job: Job, claimed_at: float) -> None:
+        """Start a claimed job; `claimed_at` is when the claim was sent, monotonic seconds."""
+        ...
+
+
+class SweepClock(Protocol):
+    """Says when a sweep is due, and takes what the last one said."""
+
+    def due(self) -> bool:
+        """Return whether a sweep should be made now."""
+        ...
+
+    def swept(self, next_due_s: float | None) -> None:
+        """Note that a sweep was made, and when the database next has something for one."""
+        ...
+
+
+@dataclass(slots=True)
+class IntakeStats:
+    """Counts since the start, and the state of the database as intake sees it."""
+
+    wakes: int = 0
+    claims: int = 0
+    claimed: int = 0
+    sweeps: int = 0
+    rescued: int = 0
+    store_error: str | None = None
+    last_answer: float | None = None
+    """Monotonic seconds of the database's last answer."""
+
+
+@dataclass
+class Intake:
+    """Claims jobs whenever the flag is set and there is demand.
+
+    Args:
+        store: the database.
+        worker: who claims.
+        demand: what the scheduler can take now.
+        starter: takes the claimed jobs.
+        sweeps: when to sweep.
+        lease_s: seconds that a claim holds without being renewed.
+    """
+
+    store: JobStore
+    worker: WorkerIdentity
+    demand: Callable[[], Sequence[Demand]]
+    starter: JobStarter
+    sweeps: SweepClock
+    lease_s: float
+    clock: Callable[[], float] = time.monotonic
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stats: IntakeStats = field(default_factory=IntakeStats)
+    _predecessor: bool = True
+
+    async def run_until(self, stopping: asyncio.Event) -> None:
+        """Claim until `stopping` is set (set the flag too). A claim under way is finished first.
+
+        It is never cancelled in mid-call, since its jobs would stay claimed until the lease ends.
+        """
+        self.wake.set()
+        while not stopping.is_set():
+            await self.wake.wait()
+            self.wake.clear()
+            self.stats.wakes += 1
+            if self.sweeps.due():
+                await self._until_answered(self._sweep, stopping)
+            while not stopping.is_set() and await self._claim_once(stopping):
+                pass
+
+    async def _claim_once(self, stopping: asyncio.Event) -> bool:
+        """Claim what is in demand; return whether there may be more."""
+        demands = bounded(self.demand(), self.starter.room())
+        if not demands:
+            return False
+        request_id = uuid4()
+
+        async def claim() -> int:
+            claimed_at = self.clock()
+            jobs = await self.store.claim(self.worker, request_id, demands, self.lease_s)
+            for job in jobs:
+                self.starter.start(job, claimed_at)
+            return len(jobs)
+
+        claimed = await self._until_answered(claim, stopping)
+        self.stats.claims += 1
+        self.stats.claimed += claimed or 0
+        return claimed == sum(demand.count for demand in demands)
+
+    async def _sweep(self) -> None:
+        swept = await self.store.sweep(self.worker, predecessor=self._predecessor)
+        self._predecessor = False
+        self.stats.sweeps += 1
+        self.stats.rescued += swept.rescued
+        self.sweeps.swept(swept.next_due_s)
+        if swept.rescued or swept.failed:
+            _log.info("swept", rescued=swept.rescued, failed=swept.failed)
+
+    async def _until_answered(
+        self, call: Callable[[], Awaitable[Answer]], stopping: asyncio.Event
+    ) -> Answer | None:
+        """Call until the database answers; None when the worker stops before it does."""
+
+        async def pause(seconds: float) -> None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), seconds)
+
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((StoreUnavailableError, StoreRejectedError)),
+            wait=wait_random_exponential(multiplier=0.2, max=MAX_BACKOFF_S),
+            stop=lambda _: stopping.is_set(),
+            before_sleep=self._not_answered,
+            retry_error_callback=lambda _: None,
+            sleep=pause,
+        ):
+            with attempt:
+                answer = await call()
+                self.stats.last_answer, self.stats.store_error = self.clock(), None
+                return answer
+        return None
+
+    def _not_answered(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if self.stats.store_error is None:
+            _log.warning("database does not answer: trying again", error=str(error))
+        self.stats.store_error = str(error)
+
+
+def bounded(demands: Sequence[Demand], room: int) -> list[Demand]:
+    """Cut demands, in their order, to what there is room for in all."""
+    cut = []
+    for demand in demands:
+        count = min(demand.count, room)
+        if count > 0:
+            cut.append(Demand(demand.job_types, count))
+            room -= count
+    return cut
