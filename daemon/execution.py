@@ -3,7 +3,7 @@
     resolve parameters -> admission -> run in the engine -> (reservation returned)
       -> upload artifacts -> finish, fenced
 
-Every end of a job is an `Outcome`, and the only place where errors become outcomes is `_outcome`.
+Every end of a job is an `Outcome`, and `outcomes` is the only place where errors become outcomes.
 The lease is held from the claim until the outcome is recorded.
 """
 
@@ -15,24 +15,21 @@ from typing import Any, Protocol
 
 import structlog
 
-from daemon.job_run import Interruption, JobRun, Phase
+from daemon.job_run import JobRun, Phase
 from daemon.job_types import JOB_TYPES, JobType
 from daemon.jobs import (
     BACKOFF_FACTOR,
-    Cancelled,
     Completed,
     ErrorCode,
-    Failed,
     Finish,
     Job,
     JobError,
     Outcome,
     Recorded,
-    Released,
     Retry,
-    outcome_of,
 )
 from daemon.leases import Leases
+from daemon.outcomes import outcome_of_error, outcome_of_interruption
 from daemon.ports import (
     AdmissionRequest,
     Admissions,
@@ -45,9 +42,6 @@ from daemon.ports import (
 )
 from daemon.progress import ProgressWriter
 from daemon.results import result_of
-
-MAX_ENGINE_LOSSES = 2
-"""A job whose engine ends under it in its second attempt or later is failed."""
 
 FINISH_TRIES = 4
 """How often a result is offered to a database that refuses it: once, and 3 retries."""
@@ -106,23 +100,19 @@ class Execution:
 
     async def _outcome(self, run: JobRun, saved: list[Artifact]) -> Outcome | None:
         if not run.begin() and run.interruption is not None:
-            return _outcome_of_interruption(run.interruption)
+            return outcome_of_interruption(run.interruption)
         try:
             return Completed(await self._work(run, saved))
         except asyncio.CancelledError:
             if run.interruption is None:
                 raise
             _uncancel()
-            return _outcome_of_interruption(run.interruption)
-        except RunCancelledError:
-            return Cancelled()
-        except EngineLostError as error:
-            return _outcome_of_engine_loss(error, run.job.attempt)
-        except JobError as error:
-            return outcome_of(error, run.job.attempt)
+            return outcome_of_interruption(run.interruption)
         except Exception as error:  # noqa: BLE001  # any defect must end as an outcome
-            _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
-            return Failed(f"{type(error).__name__}: {error}"[:500], ErrorCode.GENERATION_FAILED)
+            outcome = outcome_of_error(error, run.job.attempt)
+            if not isinstance(error, JobError | RunCancelledError | EngineLostError):
+                _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
+            return outcome
 
     async def _work(self, run: JobRun, saved: list[Artifact]) -> Mapping[str, Any]:
         job = run.job
@@ -185,23 +175,6 @@ class Execution:
         except JobError as error:
             paths = [artifact.path for artifact in saved]
             _log.warning("files left behind", job_id=str(run.job.id), paths=paths, error=str(error))
-
-
-def _outcome_of_interruption(why: Interruption) -> Outcome | None:
-    match why:
-        case Interruption.LOST:
-            return None
-        case Interruption.CANCELLED:
-            return Cancelled()
-        case Interruption.STOPPING:
-            return Released("the worker stops")
-
-
-def _outcome_of_engine_loss(error: EngineLostError, attempt: int) -> Outcome:
-    message = f"the engine ended while it ran this job: {error.reason}"[:500]
-    if attempt >= MAX_ENGINE_LOSSES:
-        return Failed(message, ErrorCode.GENERATION_FAILED)
-    return Retry(message, ErrorCode.GENERATION_FAILED, BACKOFF_FACTOR ** (attempt - 1))
 
 
 def _uncancel() -> None:

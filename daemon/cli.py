@@ -1,0 +1,126 @@
+"""The command line. Errors that an operator can mend are one message on stderr and exit status 1."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.settings import Settings, SettingsError, load_settings
+
+CONFIG_FILES = (Path("ourvidz-worker.toml"), Path("/etc/ourvidz-worker/config.toml"))
+"""Looked for in this order when `--config` doesn't name one."""
+
+WORKER_TYPES = ("all", "chat", "sdxl", "wan", "video")
+
+
+class UserError(click.ClickException):
+    """Something that the operator can mend; shown without a traceback."""
+
+    def show(self, file: Any = None) -> None:
+        """Write the message to stderr, each line as it is."""
+        click.echo(f"ourvidz-worker: {self.message}", file=file, err=True)
+
+
+@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.option(
+    "--config", type=click.Path(path_type=Path), envvar="OURVIDZ_CONFIG", help="TOML file."
+)
+@click.option("--worker-type", type=click.Choice(WORKER_TYPES), help="Models to serve.")
+@click.option("--port", type=click.IntRange(0, 65535), help="HTTP port (7861); 0: any free one.")
+@click.option("--dev", is_flag=True, help="Run on a local stack with small models; see `dev`.")
+@click.version_option(package_name="ourvidz-worker")
+@click.pass_context
+def main(
+    context: click.Context,
+    config: Path | None,
+    worker_type: str | None,
+    port: int | None,
+    dev: bool,
+) -> None:
+    """GPU worker for a Supabase jobs table. Without a command: run."""
+    overrides: dict[str, Any] = {}
+    if worker_type is not None:
+        overrides["worker_type"] = worker_type
+    if port is not None:
+        overrides["server"] = {"port": port}
+    context.obj = (
+        config or next((path for path in CONFIG_FILES if path.is_file()), None),
+        overrides,
+    )
+    if context.invoked_subcommand is None:
+        context.invoke(dev_command if dev else run_command)
+
+
+@main.command("run")
+@click.pass_obj
+def run_command(given: tuple[Path | None, dict[str, Any]]) -> None:
+    """Run the worker until SIGINT or SIGTERM."""
+    settings = _settings(*given)
+
+    from daemon.app import run
+
+    _run(lambda: run(settings))
+
+
+@main.command("migrate")
+@click.option(
+    "--dsn",
+    envvar=["OURVIDZ_MIGRATE_DSN", "DATABASE_URL"],
+    required=True,
+    help="Connection string of a role that may create tables.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be applied.")
+def migrate_command(dsn: str, dry_run: bool) -> None:
+    """Bring the database's schema up to this version."""
+    from daemon.migrate import migrate, pending_migrations
+
+    if dry_run:
+        names = _run(lambda: pending_migrations(dsn))
+        click.echo("\n".join(f"pending: {name}" for name in names) or "nothing to apply")
+        return
+    applied = _run(lambda: migrate(dsn, report=lambda line: click.echo(line, err=True)))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+
+
+@main.command("dev")
+@click.option("--stack-port", type=int, default=54321, show_default=True, help="The stack's port.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the stack keeps its data.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout when ready.")
+@click.pass_obj
+def dev_command(
+    given: tuple[Path | None, dict[str, Any]],
+    stack_port: int = 54321,
+    data: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run the worker on a local stack of its own, with small models on the CPU."""
+    from daemon.dev import DevOptions, run_dev
+
+    options = DevOptions(
+        config=given[0], overrides=given[1], stack_port=stack_port, data=data, as_json=as_json
+    )
+    _run(lambda: run_dev(options))
+
+
+def _settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
+    try:
+        return load_settings(config, overrides)
+    except SettingsError as error:
+        raise UserError(f"settings are wrong\n{error}") from error
+
+
+def _run(start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run to the end; turn what the operator can mend into a message."""
+    from daemon.startup import StartupError
+
+    try:
+        return asyncio.run(start())
+    except StartupError as error:
+        raise UserError(str(error)) from error
+    except SettingsError as error:
+        raise UserError(f"settings are wrong\n{error}") from error
+    except KeyboardInterrupt:
+        sys.exit(130)

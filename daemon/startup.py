@@ -1,0 +1,5 @@
+"""What can be wrong at start, in words that say what to do about it."""
+
+
+class StartupError(Exception):
+    """The worker can't start; the message is for the operator."""

@@ -1,0 +1,152 @@
+"""Intake: demand in, claims out, and what happens when the database doesn't answer."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+from scripted import ScriptedStore, a_job
+
+from daemon.intake import Intake, bounded
+from daemon.jobs import Job
+from daemon.ports import Demand, StoreUnavailableError, SweepResult, WorkerIdentity
+
+CHAT = Demand(("chat",), 2)
+
+
+class Starter:
+    def __init__(self, room: int = 100) -> None:
+        self.jobs: list[Job] = []
+        self._room = room
+
+    def room(self) -> int:
+        return self._room - len(self.jobs)
+
+    def start(self, job: Job, claimed_at: float) -> None:
+        self.jobs.append(job)
+
+
+class Sweeps:
+    def __init__(self, *, due: bool = False) -> None:
+        self._due = due
+        self.next_due: list[float | None] = []
+
+    def due(self) -> bool:
+        return self._due
+
+    def swept(self, next_due_s: float | None) -> None:
+        self._due = False
+        self.next_due.append(next_due_s)
+
+
+def intake_of(
+    store: ScriptedStore, demand: Sequence[Demand] = (CHAT,), starter: Starter | None = None
+) -> Intake:
+    return Intake(
+        store=store,
+        worker=WorkerIdentity("host-1", uuid4()),
+        demand=lambda: demand,
+        starter=starter or Starter(),
+        sweeps=Sweeps(),
+        lease_s=12.0,
+    )
+
+
+async def until_empty(intake: Intake, store: ScriptedStore) -> None:
+    """Run the intake until a claim found nothing more."""
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    await asyncio.wait_for(store.claimed_empty.wait(), 10)
+    stopping.set()
+    intake.wake.set()
+    await running
+
+
+async def test_it_claims_again_while_claims_are_full() -> None:
+    """A full batch may not be the last one; a short one is."""
+    first, second, third = a_job(), a_job(), a_job()
+    store = ScriptedStore(claims=[[first, second], [third]])
+    starter = Starter()
+    intake = intake_of(store, starter=starter)
+
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    while len(starter.jobs) < 3:
+        await asyncio.sleep(0)
+    stopping.set()
+    intake.wake.set()
+    await running
+
+    assert starter.jobs == [first, second, third]
+    assert len(store.claim_requests) == 2
+
+
+async def test_no_demand_no_claim() -> None:
+    """Backpressure: a full scheduler asks the database for nothing."""
+    store = ScriptedStore()
+    intake = intake_of(store, demand=())
+
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    while not intake.stats.wakes:
+        await asyncio.sleep(0)
+    stopping.set()
+    intake.wake.set()
+    await running
+
+    assert store.claim_requests == []
+
+
+async def test_a_lost_reply_is_asked_for_again_with_the_same_request() -> None:
+    """The database gives the same jobs for the same request id."""
+    store = ScriptedStore(claims=[StoreUnavailableError("gone"), [a_job()]])
+    starter = Starter()
+    intake = intake_of(store, starter=starter)
+
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    while not starter.jobs:
+        await asyncio.sleep(0)
+    stopping.set()
+    intake.wake.set()
+    await running
+
+    (first, _), (second, _) = store.claim_requests[:2]
+    assert first == second
+    assert intake.stats.store_error is None
+
+
+async def test_the_first_sweep_takes_back_what_the_predecessor_held() -> None:
+    """Only the first one: later this worker would take its own jobs."""
+    store = ScriptedStore(sweeps=[SweepResult(2, 0, 5.0)])
+    intake = intake_of(store)
+    sweeps = Sweeps(due=True)
+    intake.sweeps = sweeps
+
+    await until_empty(intake, store)
+
+    assert store.sweeps_asked == [True]
+    assert sweeps.next_due == [5.0]
+    assert intake.stats.rescued == 2
+
+
+async def test_stopping_ends_the_wait_for_a_database_that_is_away() -> None:
+    """A stop doesn't wait for the database."""
+    store = ScriptedStore(claims=[StoreUnavailableError("away") for _ in range(10_000)])
+    intake = intake_of(store)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    while intake.stats.store_error is None:
+        await asyncio.sleep(0)
+
+    stopping.set()
+    await asyncio.wait_for(running, 10)
+
+    assert intake.stats.claimed == 0
+
+
+def test_demands_are_cut_to_the_room_in_their_order() -> None:
+    """What comes first in the scheduler's demand is served first."""
+    demands = [Demand(("chat",), 3), Demand(("video_fast",), 2)]
+
+    assert bounded(demands, 4) == [Demand(("chat",), 3), Demand(("video_fast",), 1)]
+    assert bounded(demands, 0) == []
