@@ -1,0 +1,122 @@
+"""Realtime: row changes over Supabase's websocket, one generation of connection after another.
+
+The supervisor keeps one connection ready. At its age limit it makes the next one and closes the
+old one only when the new one is ready; when a connection ends by itself, it backs off first.
+"""
+
+import asyncio
+import random as randomness
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from daemon.ports import WakeUp
+from daemon.wakeups.backoff import Backoff
+from daemon.wakeups.generation import Generation, GenerationTimes
+from daemon.wakeups.link import Link, SourceRecord
+
+_log = structlog.get_logger(__name__)
+
+_AGE_SPREAD = 0.2
+"""Ages differ by up to this share, so that a fleet doesn't reconnect at once."""
+
+
+class RealtimeSource:
+    """Hears of queued rows from Realtime's `postgres_changes`.
+
+    Args:
+        url: the project's address, `https://….supabase.co`.
+        key: the API key.
+        recycle_after_s: a connection's age limit, seconds, +-20 %: the server ends old ones, and
+            a connection can be deaf on the server's side without a sign on this one.
+        times: a connection's time limits.
+        backoff: delays between connections.
+        random: draws from [0, 1).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        recycle_after_s: float,
+        times: GenerationTimes | None = None,
+        backoff: Backoff | None = None,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self.name = "realtime"
+        self._url = url
+        self._key = key
+        self._recycle_after_s = recycle_after_s
+        self._times = times or GenerationTimes()
+        self._backoff = backoff or Backoff(random)
+        self._clock = time.monotonic
+        self._random = random
+        self._record = SourceRecord(self.name)
+        self._idle = Link(self._clock())
+        self._serving: Generation | None = None
+        self._newest: Generation | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has confirmed that it announces rows."""
+        return self._link().ready
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the state, since when, hints, connections and the last error."""
+        return self._record.state(self._link(), self._clock())
+
+    def doubt(self, reason: str) -> None:
+        """Replace a connection that looks alive but announced nothing of a row that was there."""
+        if self._serving is not None:
+            self._serving.end(f"doubted: {reason}")
+
+    async def run(self, wake: WakeUp) -> None:
+        """Keep one connection ready, for ever."""
+        async with asyncio.TaskGroup() as connections:
+            while True:
+                newest = self._begin(wake)
+                connections.create_task(newest.run())
+                await newest.settled()
+                if newest.link.ready:
+                    await self._serve_with(newest)
+                if newest.ended.done():
+                    await self._back_off_after(newest)
+
+    def _begin(self, wake: WakeUp) -> Generation:
+        self._record.generations += 1
+        self._newest = Generation(
+            self._url,
+            self._key,
+            wake=wake,
+            record=self._record,
+            times=self._times,
+            clock=self._clock,
+        )
+        return self._newest
+
+    async def _serve_with(self, newest: Generation) -> None:
+        """Let the connection serve until it ends or reaches its age limit."""
+        if self._serving is not None:
+            self._serving.end("replaced")
+        self._serving = newest
+        _log.info("realtime_ready", generation=self._record.generations)
+        spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
+        await asyncio.wait({newest.ended}, timeout=self._recycle_after_s * spread)
+
+    async def _back_off_after(self, ended: Generation) -> None:
+        reason = ended.ended.result()
+        delay_s = self._backoff.delay_after(ended.ready_s)
+        # The same refusal every 30 s for a night is one line, not a thousand.
+        log = _log.debug if reason == self._record.last_error else _log.warning
+        log("realtime_ended", reason=reason, retry_in_s=round(delay_s, 3))
+        self._record.last_error = reason
+        await asyncio.sleep(delay_s)
+
+    def _link(self) -> Link:
+        """Return the link that counts: the serving one while it is ready, else the newest."""
+        if self._serving is not None and self._serving.link.ready:
+            return self._serving.link
+        return self._newest.link if self._newest is not None else self._idle
