@@ -1,4 +1,4 @@
-"""The command line. Errors that an operator can mend are one message on stderr and exit status 1."""
+"""The command line. What an operator can mend is one message on stderr and exit status 1."""
 
 import asyncio
 import sys

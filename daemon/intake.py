@@ -54,12 +54,11 @@ class JobStarter(Protocol):
 class SweepClock(Protocol):
     """Says when a sweep is due, and takes what the last one said."""
 
-    def due(self) -> bool:
-        """Return whether a sweep should be made now."""
-        ...
+    sweep_due: asyncio.Event
+    """Set when a sweep should be made; the intake clears it."""
 
-    def swept(self, next_due_s: float | None) -> None:
-        """Note that a sweep was made, and when the database next has something for one."""
+    def note_next_due(self, seconds: float | None) -> None:
+        """Take when the database next has something for a sweep; None: nothing in sight."""
         ...
 
 
@@ -111,7 +110,8 @@ class Intake:
             await self.wake.wait()
             self.wake.clear()
             self.stats.wakes += 1
-            if self.sweeps.due():
+            if self.sweeps.sweep_due.is_set():
+                self.sweeps.sweep_due.clear()
                 await self._until_answered(self._sweep, stopping)
             while not stopping.is_set() and await self._claim_once(stopping):
                 pass
@@ -140,7 +140,7 @@ class Intake:
         self._predecessor = False
         self.stats.sweeps += 1
         self.stats.rescued += swept.rescued
-        self.sweeps.swept(swept.next_due_s)
+        self.sweeps.note_next_due(swept.next_due_s)
         if swept.rescued or swept.failed:
             _log.info("swept", rescued=swept.rescued, failed=swept.failed)
 

@@ -27,15 +27,13 @@ class Starter:
 
 class Sweeps:
     def __init__(self, *, due: bool = False) -> None:
-        self._due = due
+        self.sweep_due = asyncio.Event()
+        if due:
+            self.sweep_due.set()
         self.next_due: list[float | None] = []
 
-    def due(self) -> bool:
-        return self._due
-
-    def swept(self, next_due_s: float | None) -> None:
-        self._due = False
-        self.next_due.append(next_due_s)
+    def note_next_due(self, seconds: float | None) -> None:
+        self.next_due.append(seconds)
 
 
 def intake_of(
