@@ -30,6 +30,6 @@ def secrets_of(dsn: str) -> tuple[str, ...]:
 def error_text(error: BaseException, *secrets: str) -> str:
     """Say what went wrong, with the server's own words where it refused the handshake."""
     body = getattr(getattr(error, "response", None), "body", None)
-    answer = f": {body.decode(errors='replace')}" if isinstance(body, bytes) and body else ""
+    answer = f": {bytes(body).decode(errors='replace')}" if body else ""
     said = f": {error}" if str(error) else ""
     return redact(f"{type(error).__name__}{said}{answer}", *secrets)
