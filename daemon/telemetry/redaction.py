@@ -7,7 +7,8 @@ in the message of a library's exception.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from math import isfinite
 from typing import Any
@@ -79,8 +80,6 @@ class Redactor:
                 return value
             case str():
                 return self.text(value)
-            case bytes() | bytearray() | memoryview():
-                return self.text(bytes(value).decode(errors="backslashreplace"))
             case Mapping() if depth < _DEEPEST:
                 return {
                     self.text(_as_text(key)): HIDDEN
@@ -88,7 +87,7 @@ class Redactor:
                     else self.value(item, depth + 1)
                     for key, item in value.items()
                 }
-            case Sequence() | AbstractSet() if depth < _DEEPEST:
+            case list() | tuple() | deque() | AbstractSet() if depth < _DEEPEST:
                 return [self.value(item, depth + 1) for item in value]
             case _:
                 return self.text(_as_text(value))

@@ -1,0 +1,135 @@
+"""What the GPUs do, as NVML tells it; nothing where there is no GPU.
+
+NVML calls block, and for ever when a GPU has fallen off the bus. They run in a thread of their
+own, which the process doesn't wait for; whoever asks gets the last sample, or none when it is too
+old to be true.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_log = logging.getLogger("daemon.telemetry.gpu")
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """One GPU at one moment. What the driver doesn't tell (MIG has no utilization) is None.
+
+    Attributes:
+        index: position among the GPUs that this process may use, from 0.
+        name: the product's name.
+        utilization: percent of time in which a kernel ran.
+        memory_used: bytes in use, by anybody.
+        memory_total: bytes.
+        temperature: degrees Celsius.
+    """
+
+    index: int
+    name: str
+    utilization: float | None
+    memory_used: int | None
+    memory_total: int | None
+    temperature: float | None
+
+
+class Nvml:
+    """Reads all GPUs. The driver is opened at the first read and again after an error."""
+
+    def __init__(self, visible: str | None = None, nvml: Any = None) -> None:
+        """Take `visible` as CUDA_VISIBLE_DEVICES means it: None is all, "" is none."""
+        self._visible = visible
+        self._nvml = nvml
+        self._handles: list[Any] | None = None
+
+    def __call__(self) -> tuple[GpuSample, ...]:
+        """Return a sample of each GPU.
+
+        Raises:
+            Exception: NVML's own error or an ImportError: no driver, or a GPU is gone.
+        """
+        if self._nvml is None:
+            import pynvml
+
+            self._nvml = pynvml
+        try:
+            if self._handles is None:
+                self._nvml.nvmlInit()
+                self._handles = self._visible_handles()
+            return tuple(self._sample(*pair) for pair in enumerate(self._handles))
+        except Exception:
+            self._handles = None
+            raise
+
+    def _visible_handles(self) -> list[Any]:
+        count: int = self._nvml.nvmlDeviceGetCount()
+        if self._visible is None:
+            return [self._nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+        handles = []
+        for name in filter(None, (part.strip() for part in self._visible.split(","))):
+            if not name.lstrip("-").isdigit():
+                handles.append(self._nvml.nvmlDeviceGetHandleByUUID(name))
+            elif 0 <= int(name) < count:
+                handles.append(self._nvml.nvmlDeviceGetHandleByIndex(int(name)))
+            else:  # CUDA ignores everything from the first invalid index on
+                break
+        return handles
+
+    def _sample(self, index: int, handle: Any) -> GpuSample:
+        nvml = self._nvml
+        rates = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)
+        memory = self._told(nvml.nvmlDeviceGetMemoryInfo, handle)
+        degrees = self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
+        name = nvml.nvmlDeviceGetName(handle)
+        return GpuSample(
+            index=index,
+            name=name.decode() if isinstance(name, bytes) else str(name),
+            utilization=None if rates is None else float(rates.gpu),
+            memory_used=None if memory is None else int(memory.used),
+            memory_total=None if memory is None else int(memory.total),
+            temperature=None if degrees is None else float(degrees),
+        )
+
+    def _told(self, ask: Callable[..., Any], *args: Any) -> Any:
+        """Return the answer, or None where this GPU doesn't have it."""
+        try:
+            return ask(*args)
+        except self._nvml.NVMLError as error:
+            if error.value in (
+                self._nvml.NVML_ERROR_NOT_SUPPORTED,
+                self._nvml.NVML_ERROR_NO_PERMISSION,
+            ):
+                return None
+            raise
+
+
+class MemoryWatch:
+    """Warns when a GPU holds more than its limit: once when it starts, not at every sample."""
+
+    def __init__(self, limits: Sequence[int]) -> None:
+        """Take the limit of each GPU in bytes, by index; a GPU without one isn't watched."""
+        self._limits = limits
+        self._over: set[int] = set()
+
+    def look(self, samples: Sequence[GpuSample]) -> None:
+        """Compare one round of samples with the limits."""
+        for sample in samples:
+            if sample.index >= len(self._limits) or sample.memory_used is None:
+                continue
+            if sample.memory_used <= self._limits[sample.index]:
+                self._over.discard(sample.index)
+            elif sample.index not in self._over:
+                self._over.add(sample.index)
+                _log.warning(
+                    "GPU memory usage high: %.1fGB",
+                    sample.memory_used / GIB,
+                    extra={
+                        "fields": {
+                            "device": sample.index,
+                            "limit_gb": round(self._limits[sample.index] / GIB, 1),
+                        }
+                    },
+                )
