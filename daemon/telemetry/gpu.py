@@ -6,9 +6,12 @@ old to be true.
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from daemon.telemetry.sampling import Sampler
 
 _log = logging.getLogger("daemon.telemetry.gpu")
 
@@ -133,3 +136,41 @@ class MemoryWatch:
                         }
                     },
                 )
+
+
+class GpuMonitor:
+    """The service that samples the GPUs: run it for as long as the daemon lives."""
+
+    def __init__(
+        self,
+        *,
+        limits: Sequence[int] = (),
+        on_sample: Callable[[Sequence[GpuSample]], None] | None = None,
+        read: Callable[[], tuple[GpuSample, ...]] | None = None,
+        interval_s: float = 5.0,
+    ) -> None:
+        """Prepare sampling; nothing is asked before `run`.
+
+        Args:
+            limits: bytes by GPU index above which a warning is logged.
+            on_sample: called in the event loop with each round, `()` where there is none.
+            read: what takes a round; by default NVML, for the GPUs that CUDA would use.
+            interval_s: seconds between two rounds.
+        """
+        self._watch = MemoryWatch(limits)
+        self._on_sample = on_sample
+        read = read or Nvml(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        self._sampler = Sampler("GPU", read, interval_s=interval_s, on_sample=self._take)
+
+    def sample(self) -> tuple[GpuSample, ...] | None:
+        """Return the last round; None without a driver, and when it is too old to be true."""
+        return self._sampler.sample()
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        await self._sampler.run()
+
+    def _take(self, samples: tuple[GpuSample, ...] | None) -> None:
+        self._watch.look(samples or ())
+        if self._on_sample is not None:
+            self._on_sample(samples or ())

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 _log = logging.getLogger("daemon.telemetry.sampling")
@@ -27,10 +28,10 @@ class Sampler(Generic[T]):
         read: Callable[[], T],
         *,
         interval_s: float = 5.0,
-        on_sample: Callable[[T], None] | None = None,
+        on_sample: Callable[[T | None], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call `on_sample` in the event loop with every new value."""
+        """Call `on_sample` in the event loop with every new value, None where the read failed."""
         self._name = name
         self._read = read
         self._interval_s = interval_s
@@ -65,19 +66,16 @@ class Sampler(Generic[T]):
             stop.wait(self._interval_s)
 
     def _sample_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        value: T | None = None
         try:
             value = self._read()
         except Exception as error:  # noqa: BLE001 -- whatever a driver raises means: no value
-            self._last = None
             if not self._failing:
                 # Once, and no warning: a machine without a GPU is a supported one.
                 _log.info("no %s figures: %s", self._name, error)
-            self._failing = True
-            return
-        self._failing = False
-        self._last = (self._clock(), value)
+        self._failing = value is None
+        self._last = None if value is None else (self._clock(), value)
         if self._on_sample is not None:
-            try:
+            # RuntimeError: the loop closed while the driver was asked.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._on_sample, value)
-            except RuntimeError:  # the loop closed while the driver was asked
-                return
