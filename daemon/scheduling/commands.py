@@ -1,0 +1,42 @@
+"""What the scheduler decides: acts that somebody else carries out and reports back."""
+
+from dataclasses import dataclass
+
+from daemon.jobs import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """The request may use the model on the device: its bytes are reserved."""
+
+    request_id: str
+    model: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Load the model; report `load_done` or, once its engine is gone, `load_failed`."""
+
+    model: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    """End the model's engine; report `unload_done` when its bytes are free for certain."""
+
+    model: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseRequest:
+    """The request can't be granted; it is no longer known here."""
+
+    request_id: str
+    error_code: ErrorCode
+    message: str
+
+
+Command = StartRun | LoadModel | UnloadModel | RefuseRequest

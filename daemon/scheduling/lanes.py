@@ -1,0 +1,77 @@
+"""Lanes: the waiting requests of one model, one quality and one urgency, oldest first."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from daemon.ports import AdmissionRequest
+from daemon.scheduling.models import ModelSpec, QualitySpec
+
+_SLACK = 32
+"""Withdrawn entries that a heap may carry beyond its living ones."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request that waits. Withdrawn ones stay in the heap until they surface."""
+
+    request: AdmissionRequest
+    lane: "Lane"
+    submitted_s: float
+    gone: bool = False
+
+
+class Lane:
+    """One queue. Leaving it from any place costs O(1), being first O(log n), amortised."""
+
+    __slots__ = ("_heap", "_numbers", "interactive", "key", "model", "quality", "running",
+                 "since_s", "waiting")  # fmt: skip
+
+    def __init__(self, model: ModelSpec, quality: QualitySpec, *, interactive: bool) -> None:
+        self.model = model
+        self.quality = quality
+        self.interactive = interactive
+        self.key = (model.name, quality.name)
+        self.waiting = 0
+        self.running = 0
+        self.since_s = 0.0
+        """Since when requests wait and none runs: the later of first waiting and last end."""
+        self._heap: list[tuple[float, int, Waiting]] = []
+        self._numbers = count()
+
+    def add(self, request: AdmissionRequest, now: float) -> Waiting:
+        """Append a request in the order of age, then of arrival."""
+        if not self.waiting and not self.running:
+            self.since_s = now
+        waiting = Waiting(request, self, now)
+        heapq.heappush(self._heap, (request.created_s, next(self._numbers), waiting))
+        self.waiting += 1
+        return waiting
+
+    def head(self) -> Waiting:
+        """Return the oldest waiting request; the lane must not be empty."""
+        while self._heap[0][2].gone:
+            heapq.heappop(self._heap)
+        return self._heap[0][2]
+
+    def remove(self, waiting: Waiting) -> None:
+        """Take a request out: it starts, is refused or was withdrawn."""
+        waiting.gone = True
+        self.waiting -= 1
+        if len(self._heap) > 2 * self.waiting + _SLACK:
+            self._heap = [entry for entry in self._heap if not entry[2].gone]
+            heapq.heapify(self._heap)
+
+    def run_started(self) -> None:
+        """Count a run of this lane."""
+        self.running += 1
+
+    def run_ended(self, now: float) -> None:
+        """Uncount a run; with the last one the time of being passed over begins."""
+        self.running -= 1
+        if not self.running:
+            self.since_s = now
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return (entry[2] for entry in self._heap if not entry[2].gone)

@@ -1,0 +1,131 @@
+"""What a model needs and what a device has: plain values, and the check that they go together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+GIB = 2**30
+
+
+def gib(n_bytes: int) -> str:
+    """Return bytes as GPU tools show them, for sentences that people read."""
+    return f"{n_bytes / GIB:.4g} GB"
+
+
+@dataclass(frozen=True)
+class QualitySpec:
+    """One quality of a model: the whole footprint in bytes when `concurrency` runs go at once."""
+
+    name: str
+    footprint_bytes: int
+    concurrency: int
+    job_types: tuple[str, ...] = ()
+    """The job types that ask for this model in this quality."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model's share of a device. A model without memory has zero in every byte field."""
+
+    name: str
+    budget_bytes: int
+    weights_bytes: int
+    max_concurrent: int
+    qualities: Mapping[str, QualitySpec]
+
+    def activation_bytes(self, quality: str) -> int:
+        """Return the bytes that one run adds: its part of the footprint above the weights."""
+        spec = self.qualities[quality]
+        return max(0, spec.footprint_bytes - self.weights_bytes) // spec.concurrency
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """One device's memory. `reserve_bytes` stay free for the driver and for fragmentation."""
+
+    index: int
+    capacity_bytes: int
+    reserve_bytes: int = 0
+
+    @cached_property
+    def usable_bytes(self) -> int:
+        """Bytes that weights and reservations may take together."""
+        return self.capacity_bytes - self.reserve_bytes
+
+
+def check_fits(models: Iterable[ModelSpec], devices: Iterable[DeviceSpec]) -> list[str]:
+    """Return a sentence, with the numbers, for each thing that could never run."""
+    largest = max((device.usable_bytes for device in devices), default=0)
+    return [problem for model in models for problem in _problems(model, largest)]
+
+
+def _problems(model: ModelSpec, largest: int) -> Iterable[str]:
+    if model.weights_bytes > model.budget_bytes:
+        yield (
+            f"model {model.name}: its weights take {gib(model.weights_bytes)}, "
+            f"its budget is {gib(model.budget_bytes)}"
+        )
+    if model.budget_bytes > largest:
+        yield (
+            f"model {model.name}: its budget of {gib(model.budget_bytes)} is above the "
+            f"{gib(largest)} that the largest device offers"
+        )
+    for quality in model.qualities.values():
+        if quality.footprint_bytes > model.budget_bytes:
+            yield (
+                f"model {model.name}, quality {quality.name}: its footprint of "
+                f"{gib(quality.footprint_bytes)} is above the budget of {gib(model.budget_bytes)}"
+            )
+        if quality.footprint_bytes < model.weights_bytes:
+            yield (
+                f"model {model.name}, quality {quality.name}: its footprint of "
+                f"{gib(quality.footprint_bytes)} is below the weights of "
+                f"{gib(model.weights_bytes)}"
+            )
+
+
+class Estimates:
+    """How many bytes weights and runs will take: from the table first, then from what was seen.
+
+    Weights follow what loads have measured. Activations follow the table, capped so that a
+    quality's stated concurrency stays inside the budget when the weights turned out larger.
+    """
+
+    def __init__(self, models: Iterable[ModelSpec]) -> None:
+        self._models = {model.name: model for model in models}
+        self._weights = {name: model.weights_bytes for name, model in self._models.items()}
+        self._peaks: dict[tuple[str, str], int] = {}
+        self._activations: dict[tuple[str, str], int] = {}
+        for name in self._models:
+            self._recompute(name)
+
+    def weights(self, model: str) -> int:
+        """Return the bytes to hold for a load of the model."""
+        return self._weights[model]
+
+    def activation(self, model: str, quality: str) -> int:
+        """Return the bytes to reserve for one run."""
+        return self._activations[model, quality]
+
+    def peak(self, model: str, quality: str) -> int | None:
+        """Return the highest measured peak in bytes, None while nothing was measured."""
+        return self._peaks.get((model, quality))
+
+    def weights_measured(self, model: str, measured_bytes: int) -> None:
+        """Remember weights that were larger than expected; smaller ones change no expectation."""
+        if measured_bytes > self._weights[model]:
+            self._weights[model] = measured_bytes
+            self._recompute(model)
+
+    def observe(self, model: str, quality: str, peak_bytes: int) -> None:
+        """Remember a run's measured peak. Reservations don't follow peaks yet."""
+        key = model, quality
+        self._peaks[key] = max(peak_bytes, self._peaks.get(key, 0))
+
+    def _recompute(self, name: str) -> None:
+        model = self._models[name]
+        spare = max(0, model.budget_bytes - self._weights[name])
+        for quality in model.qualities.values():
+            self._activations[name, quality.name] = min(
+                model.activation_bytes(quality.name), spare // quality.concurrency
+            )

@@ -1,0 +1,103 @@
+"""Where a model's weights are on one device, and how that may change.
+
+    cold --LOAD--> loading --LOADED--> resident --EVICT--> evicting --GONE--> cold
+     ^                |
+     +--- FAILED -----+
+
+A lost engine is an eviction that nobody asked for: its bytes too come back only with GONE.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from daemon.jobs import ErrorCode
+from daemon.scheduling.models import ModelSpec
+
+
+class Residency(StrEnum):
+    """Where the weights are."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    RESIDENT = "resident"
+    EVICTING = "evicting"
+
+
+class Change(StrEnum):
+    """What may happen to a residency."""
+
+    LOAD = "load"
+    LOADED = "loaded"
+    FAILED = "failed"
+    EVICT = "evict"
+    GONE = "gone"
+
+
+_TRANSITIONS = {
+    (Residency.COLD, Change.LOAD): Residency.LOADING,
+    (Residency.LOADING, Change.LOADED): Residency.RESIDENT,
+    (Residency.LOADING, Change.FAILED): Residency.COLD,
+    (Residency.RESIDENT, Change.EVICT): Residency.EVICTING,
+    (Residency.EVICTING, Change.GONE): Residency.COLD,
+}
+
+PRESENT = frozenset({Residency.LOADING, Residency.RESIDENT})
+"""The weights are on the device or on their way to it."""
+
+
+class TransitionError(AssertionError):
+    """An event that can't happen in this state: an error in the caller."""
+
+
+@dataclass(slots=True, eq=False)
+class Placement:
+    """One model on one device."""
+
+    model: ModelSpec
+    device: int
+    residency: Residency = Residency.COLD
+    load_number: int = 0
+    """Counts loads, so that a run of a lost engine isn't taken for one of its successor."""
+    runs: int = 0
+    """Runs that the present engine holds."""
+    runs_by_quality: dict[str, int] = field(default_factory=dict)
+    idle_since_s: float = 0.0
+    """Since when nothing runs here; means something only while `runs` is 0."""
+
+    def advance(self, change: Change) -> None:
+        """Apply one change; raises `TransitionError` where the table has none."""
+        following = _TRANSITIONS.get((self.residency, change))
+        if following is None:
+            raise TransitionError(
+                f"{self.model.name} on device {self.device} is {self.residency}: no {change}"
+            )
+        self.residency = following
+
+
+@dataclass(slots=True, eq=False)
+class BackOff:
+    """Failed loads of one model, and until when no other is tried. Seconds."""
+
+    base_s: float = 5.0
+    cap_s: float = 60.0
+    failures: int = 0
+    until_s: float = 0.0
+    error_code: ErrorCode = ErrorCode.MODEL_LOAD_FAILED
+    message: str = ""
+
+    def failed(self, error_code: ErrorCode, message: str, now: float) -> None:
+        """Count a failed load: twice as long a pause as after the one before, up to the cap."""
+        pause = min(self.cap_s, self.base_s * 2.0 ** min(self.failures, 30))
+        self.failures += 1
+        self.until_s = now + pause
+        self.error_code = error_code
+        self.message = message
+
+    def succeeded(self) -> None:
+        """Forget failures: the model has loaded."""
+        self.failures = 0
+        self.until_s = 0.0
+
+    def active(self, now: float) -> bool:
+        """Whether no load may be tried yet."""
+        return now < self.until_s
