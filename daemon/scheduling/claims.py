@@ -1,0 +1,168 @@
+"""Claims: a lane's first right to a device, and the choice of who makes room."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from daemon.scheduling.commands import UnloadModel
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.state import State
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """What a lane needs on one device before later lanes get anything that stands in its way.
+
+    Attributes:
+        lane: whose right it is.
+        placement: its model on the device.
+        victims: placements that drain and go.
+        spare_bytes: what others may still take; negative while runs must end first.
+    """
+
+    lane: Lane
+    placement: Placement
+    victims: tuple[Placement, ...]
+    spare_bytes: int
+
+    def forbids(self, state: State, lane: Lane, placement: Placement) -> bool:
+        """Whether a run of another lane on this device would stand in the claim's way.
+
+        1. The same model, the same quality: the next slot is the claim's.
+        2. The same model, another quality: unless slots and budget are left for the claim.
+        3. A victim drains.
+        4. Another model: only within the spare bytes.
+        """
+        need = state.estimates.activation(*lane.key)
+        if placement is self.placement:
+            if lane.quality is self.lane.quality:  # 1
+                return True
+            claimed = state.estimates.activation(*self.lane.key)
+            left = state.ledgers[placement.device].budget_room_of(placement.model.name)
+            last = placement.runs + 1 >= placement.model.max_concurrent
+            return last or left - need < claimed or need > self.spare_bytes  # 2
+        return placement in self.victims or (need > 0 and need > self.spare_bytes)  # 3, 4
+
+
+def best_claim(state: State, lane: Lane, claims: Collection[int], now: float) -> Claim | None:
+    """Return the lane's claim on the device where it is served soonest; None: nowhere now.
+
+    1. Devices that earlier lanes claimed are out.
+    2. Where the model is present already, only those devices.
+    3. Otherwise every device that is large enough, unless loads of the model are in back-off.
+    """
+    model = lane.model.name
+    places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
+    present = [place for place in places if place.residency in PRESENT]  # 2
+    if not present and state.back_offs[model].active(now):  # 3
+        return None
+    found = [_claim_on(state, lane, place) for place in present or places]
+    return min((claim for claim in found if claim is not None), key=_cost, default=None)
+
+
+def _cost(claim: Claim) -> tuple[int, int, int]:
+    """Order claims: fewest runs to wait for, fewest evictions, most bytes left."""
+    runs = sum(victim.runs for victim in claim.victims)
+    return (runs, len(claim.victims), -claim.spare_bytes)
+
+
+def _claim_on(state: State, lane: Lane, place: Placement) -> Claim | None:
+    """Work out who must go on one device.
+
+    Reservations of those who stay aren't counted against them: they end by themselves and then
+    find no spare bytes. What is being evicted counts as gone.
+    """
+    model, ledger = lane.model.name, state.ledgers[place.device]
+    spare = ledger.usable_bytes - state.estimates.activation(*lane.key)
+    if place.residency not in PRESENT:
+        spare -= state.estimates.weights(model)
+    here = [each for each in state.placements_on[place.device] if each.residency in PRESENT]
+    spare -= sum(ledger.weights_of(each.model.name) for each in here)
+    others = sorted((each for each in here if each is not place), key=_least_missed(state))
+    victims = _fewest(state, others, -spare)
+    if victims is None:
+        return None
+    spare += sum(ledger.weights_of(victim.model.name) for victim in victims)
+    spare -= sum(ledger.reserved_by(each.model.name) for each in here if each not in victims)
+    return Claim(lane, place, tuple(victims), spare)
+
+
+@dataclass(frozen=True, slots=True)
+class Courtesy:
+    """Who is spared when idle models make room for a lane that has no claim.
+
+    Attributes:
+        keep: models that lanes with more right wait for.
+        linger_s: how long a model that nobody waits for must have been idle.
+        now: seconds of the caller's clock.
+    """
+
+    keep: Collection[str]
+    linger_s: float
+    now: float
+
+    def allows(self, state: State, placement: Placement) -> bool:
+        """Whether the placement may be evicted. Sums as in `next_deadline`, to the last bit."""
+        model = placement.model.name
+        if placement.residency is not Residency.RESIDENT or placement.runs or model in self.keep:
+            return False
+        idle_long_enough = placement.idle_since_s + self.linger_s <= self.now
+        return state.waiting_of[model] > 0 or idle_long_enough
+
+
+def eviction(state: State, place: Placement, need: int, courtesy: Courtesy) -> UnloadModel | None:
+    """Return the next eviction that makes `need` bytes free beside what is used now.
+
+    1. Enough is free, or will be when running evictions end: none.
+    2. All that may be evicted don't suffice: none, for it would help nobody.
+    """
+    here, ledger = state.placements_on[place.device], state.ledgers[place.device]
+    missing = need - ledger.free_bytes
+    for each in here:
+        if each.residency is Residency.EVICTING:
+            name = each.model.name
+            missing -= ledger.weights_of(name) + ledger.reserved_by(name)
+    if missing <= 0:  # 1
+        return None
+    evictable = [each for each in here if each is not place and courtesy.allows(state, each)]
+    evictable.sort(key=_least_missed(state))
+    victims = _fewest(state, evictable, missing)
+    if not victims:  # 2
+        return None
+    return UnloadModel(victims[0].model.name, place.device)
+
+
+def _fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement] | None:
+    """Return few of the candidates, the first ones first, that hold `missing` bytes of weights."""
+    chosen: list[Placement] = []
+    for candidate in candidates:
+        if missing <= 0:
+            break
+        chosen.append(candidate)
+        missing -= _weights(state, candidate)
+    if missing > 0:
+        return None
+    for candidate in tuple(chosen):
+        # An early small one may have become unnecessary by a later large one.
+        if missing + _weights(state, candidate) <= 0:
+            missing += _weights(state, candidate)
+            chosen.remove(candidate)
+    return chosen
+
+
+def _weights(state: State, placement: Placement) -> int:
+    return state.ledgers[placement.device].weights_of(placement.model.name)
+
+
+def _least_missed(state: State) -> Callable[[Placement], tuple[bool, bool, bool, float]]:
+    """Return the sort key of who goes first: not loading, nobody waits, no runs, longest idle."""
+
+    def key(placement: Placement) -> tuple[bool, bool, bool, float]:
+        return (
+            placement.residency is Residency.LOADING,
+            state.waiting_of[placement.model.name] > 0,
+            placement.runs > 0,
+            placement.idle_since_s,
+        )
+
+    return key
