@@ -1,0 +1,60 @@
+"""From settings to what the scheduler counts with: bytes, and the job types of each class."""
+
+from collections.abc import Mapping, Sequence
+
+from daemon.job_types import JOB_TYPES, Model, Quality
+from daemon.scheduling.models import DeviceSpec, ModelSpec, QualitySpec
+from daemon.settings import GIB, DeviceSettings, ModelSettings, SettingsError
+
+
+def specs_from(models: Mapping[Model, ModelSettings]) -> tuple[ModelSpec, ...]:
+    """Return the models as the scheduler sees them.
+
+    Raises:
+        SettingsError: a quality has a footprint and no concurrency, or the other way round.
+    """
+    return tuple(_spec(model, settings) for model, settings in models.items())
+
+
+def devices_from(
+    capacities_bytes: Sequence[int], settings: DeviceSettings
+) -> tuple[DeviceSpec, ...]:
+    """Return the devices by their measured capacities, or the simulated one if it is set."""
+    if settings.simulate_gb is not None:
+        capacities_bytes = [int(settings.simulate_gb * GIB)]
+    reserve = int(settings.reserve_gb * GIB)
+    return tuple(
+        DeviceSpec(index, capacity, reserve) for index, capacity in enumerate(capacities_bytes)
+    )
+
+
+def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
+    uneven = settings.footprint_gb.keys() ^ settings.concurrency.keys()
+    if uneven:
+        raise SettingsError(
+            f"model {model}: footprint_gb and concurrency must name the same qualities, "
+            f"not in both: {', '.join(sorted(uneven))}"
+        )
+    return ModelSpec(
+        name=model,
+        budget_bytes=int(settings.budget_gb * GIB),
+        weights_bytes=int(settings.weights_gb * GIB),
+        max_concurrent=settings.max_concurrent,
+        qualities={
+            quality: QualitySpec(
+                name=quality,
+                footprint_bytes=int(footprint_gb * GIB),
+                concurrency=settings.concurrency[quality],
+                job_types=_job_types(model, quality),
+            )
+            for quality, footprint_gb in settings.footprint_gb.items()
+        },
+    )
+
+
+def _job_types(model: Model, quality: Quality) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, job_type in JOB_TYPES.items()
+        if job_type.model is model and job_type.quality is quality
+    )
