@@ -1,0 +1,78 @@
+"""Broadcast by HTTP: messages of those who hold no websocket."""
+
+from typing import Any
+
+from aiohttp import web
+
+from devstack.realtime.tokens import TokenError, Verifier
+from devstack.realtime.topics import Topics
+
+
+class HttpBroadcast:
+    """The handlers of `/api/broadcast`.
+
+    Args:
+        verifier: Accepts keys.
+        topics: Where messages go.
+    """
+
+    def __init__(self, verifier: Verifier, topics: Topics) -> None:
+        self._verifier = verifier
+        self._topics = topics
+
+    async def send_many(self, request: web.Request) -> web.Response:
+        """Send the `messages` of the body; none if one of them isn't understood."""
+        role = self._role(request)
+        body = await _json(request)
+        messages = body.get("messages") if isinstance(body, dict) else None
+        if not isinstance(messages, list) or not all(map(_is_message, messages)):
+            raise _unprocessable()
+        for message in messages:
+            self._send(role, message["topic"], message["event"], message["payload"], message)
+        return web.Response(status=202)
+
+    async def send_one(self, request: web.Request) -> web.Response:
+        """Send the body as the payload of the event that the path names."""
+        role = self._role(request)
+        topic, event = request.match_info["topic"], request.match_info["event"]
+        private = request.query.get("private") == "true"
+        self._send(role, topic, event, await _json(request), {"private": private})
+        return web.Response(status=202)
+
+    def _send(
+        self, role: str, topic: str, event: str, payload: Any, options: dict[str, Any]
+    ) -> None:
+        private = options.get("private") is True
+        # Like the real server: what a key may not send is dropped, and nobody is told.
+        if not private or role == "service_role":
+            message = {"event": event, "payload": payload, "type": "broadcast"}
+            self._topics.send((topic, private), "broadcast", message)
+
+    def _role(self, request: web.Request) -> str:
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        try:
+            return self._verifier.verify_key(bearer or request.headers.get("apikey")).role
+        except TokenError as refused:
+            raise web.HTTPUnauthorized(
+                text=f'{{"message":"{refused.handshake}"}}', content_type="application/json"
+            ) from refused
+
+
+def _is_message(message: Any) -> bool:
+    match message:
+        case {"topic": str(), "event": str(), "payload": dict()}:
+            return True
+    return False
+
+
+async def _json(request: web.Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError as error:
+        raise _unprocessable() from error
+
+
+def _unprocessable() -> web.HTTPUnprocessableEntity:
+    return web.HTTPUnprocessableEntity(
+        text='{"errors":{"messages":["is invalid"]}}', content_type="application/json"
+    )

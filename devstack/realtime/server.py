@@ -1,0 +1,116 @@
+"""The Realtime server as a part of an aiohttp application."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+from aiohttp import WSCloseCode, web
+
+from devstack.realtime.authorization import ServiceRoleOnly
+from devstack.realtime.connection import Connection
+from devstack.realtime.feed import ChangeFeed
+from devstack.realtime.frames import serializer_for
+from devstack.realtime.http_broadcast import HttpBroadcast
+from devstack.realtime.node import Node
+from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.tokens import TokenError, Verifier
+from devstack.realtime.topics import Topics
+
+_CLOSING_S = 1.0
+
+
+class Realtime:
+    """Serves websockets and reads the database's log; an async context manager.
+
+    Args:
+        dsn: A superuser's DSN of a database with `wal_level = logical`.
+        jwt_secret: The secret that tokens are signed with.
+        api_keys: Role of each opaque key (`sb_...`); keys that are tokens need no entry.
+        settings: Intervals and limits.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        jwt_secret: str,
+        api_keys: Mapping[str, str],
+        settings: RealtimeSettings = RealtimeSettings(),  # noqa: B008 - frozen
+    ) -> None:
+        self.faults = Faults()
+        self._dsn = dsn
+        self._settings = settings
+        self._verifier = Verifier(jwt_secret, api_keys)
+        self._topics = Topics()
+        self._lifetime = AsyncExitStack()
+        self._node: Node | None = None
+        self._connections: set[Connection] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what it serves, under the paths of a hosted project."""
+        broadcast = HttpBroadcast(self._verifier, self._topics)
+        return [
+            web.get("/realtime/v1/websocket", self._serve_socket),
+            web.post("/realtime/v1/api/broadcast", broadcast.send_many),
+            web.post("/realtime/v1/api/broadcast/{topic}/events/{event}", broadcast.send_one),
+        ]
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as lifetime:
+            feed = await lifetime.enter_async_context(
+                ChangeFeed(self._dsn, self._settings, self.faults)
+            )
+            self._node = Node(
+                self._settings, self.faults, self._verifier, ServiceRoleOnly(), self._topics, feed
+            )
+            tasks = await lifetime.enter_async_context(asyncio.TaskGroup())
+            reading = tasks.create_task(feed.run())
+            lifetime.callback(reading.cancel)
+            lifetime.push_async_callback(self._close_all)
+            self._lifetime = lifetime.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._lifetime.__aexit__(kind, error, traceback)
+
+    async def _close_all(self) -> None:
+        """Close every socket with 1012, as the real server does on SIGTERM."""
+        self._node = None
+        self.faults.drop_all(WSCloseCode.SERVICE_RESTART)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * _CLOSING_S):
+                for connection in list(self._connections):
+                    await connection.ended.wait()
+
+    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
+        node = self._node
+        if node is None or self.faults.refuse:
+            raise web.HTTPServiceUnavailable
+        serializer = serializer_for(request.query.get("vsn"))
+        if serializer is None:
+            return web.Response(status=403)
+        try:
+            key = self._verifier.verify_key(
+                request.query.get("apikey", request.headers.get("x-api-key"))
+            )
+        except TokenError as refused:
+            await asyncio.sleep(self._settings.handshake_error_delay_s)
+            return web.json_response({"error": refused.handshake}, status=401)
+        # The real server doesn't compress, and answers no pings of its own.
+        socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSING_S)
+        await socket.prepare(request)
+        connection = Connection(node, request, socket, serializer, key)
+        self._connections.add(connection)
+        self.faults.attach(connection)
+        try:
+            await connection.run()
+        finally:
+            self.faults.detach(connection)
+            self._connections.discard(connection)
+        return socket
