@@ -39,6 +39,7 @@ class Executor:
     runs: dict[str, JobRun] = field(default_factory=dict)
     _carriers: set["asyncio.Task[None]"] = field(default_factory=set)
     _stopping: bool = False
+    _hard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def room(self) -> int:
         """Return how many more jobs may be held."""
@@ -54,6 +55,11 @@ class Executor:
         carrier.add_done_callback(lambda done: self._ended(done, run))
         if self._stopping:
             run.interrupt(Interruption.STOPPING)  # claimed in the moment of stopping
+
+    def stopping_hard_at(self, hard: asyncio.Event) -> Self:
+        """Cut the soft step short when `hard` is set."""
+        self._hard = hard
+        return self
 
     async def __aenter__(self) -> Self:
         """Start nothing: jobs start as they are claimed."""
@@ -80,7 +86,7 @@ class Executor:
         self.stop_waiting()
         if self._carriers and grace_s > 0:
             _log.info("finishing jobs", jobs=len(self._carriers), seconds=grace_s)
-            await asyncio.wait(self._carriers, timeout=grace_s)
+            await self._until_ended(grace_s)
         if not self._carriers:
             return
         _log.warning("releasing jobs", jobs=len(self._carriers))
@@ -89,6 +95,14 @@ class Executor:
         await asyncio.wait(self._carriers, timeout=self.stop.release_s)
         for run in self.runs.values():
             _log.error("job left to its lease", job_id=str(run.job.id), phase=run.phase.value)
+
+    async def _until_ended(self, timeout_s: float) -> None:
+        """Wait for all jobs, for the hard stop, or for the time-out."""
+        hard = asyncio.create_task(self._hard.wait(), name="wait for the hard stop")
+        ended = asyncio.create_task(asyncio.wait(self._carriers), name="wait for the jobs")
+        await asyncio.wait({hard, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        hard.cancel()
+        ended.cancel()
 
     def _ended(self, carrier: "asyncio.Task[None]", run: JobRun) -> None:
         self._carriers.discard(carrier)

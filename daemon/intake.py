@@ -133,6 +133,8 @@ class Intake:
         claimed = await self._until_answered(claim, stopping)
         self.stats.claims += 1
         self.stats.claimed += claimed or 0
+        # Let the jobs ask for admission, so that the next demand knows of them.
+        await asyncio.sleep(0)
         return claimed == sum(demand.count for demand in demands)
 
     async def _sweep(self) -> None:

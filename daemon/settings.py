@@ -203,6 +203,8 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     max_pass_over_s: Positive = 60.0
     """The longest that a waiting job may be passed over for a model that is loaded already."""
+    max_held: int = Field(default=64, ge=1)
+    """How many jobs may be held at once, those that are being uploaded included."""
     state_dir: Path = Path("~/.local/state/ourvidz-worker")
 
     @classmethod

@@ -1,0 +1,172 @@
+"""The one root: starts everything, nests lifetimes, and stops in the opposite order.
+
+    side server                  answers /health from the first moment
+      identity                   the name is ours on this host
+        services                 leases, progress, outbox, wake-ups, telemetry
+          engine pool
+            executor             owns the jobs
+              intake             claims, until the worker is told to stop
+
+A service never returns and a job's coroutine never raises; when a service raises all the same, the
+jobs are released and the process ends with an error, for its supervisor to start it again.
+"""
+
+import asyncio
+import importlib
+import time
+from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from daemon.identity import identity
+from daemon.ports import StoreUnavailableError
+from daemon.preflight import problems
+from daemon.reporting import DaemonReports
+from daemon.server.app import build_app
+from daemon.server.reports import Phase
+from daemon.server.service import BindError, SideServer, bind_host
+from daemon.settings import Settings
+from daemon.startup import StartupError
+from daemon.stopping import Stopping
+from daemon.telemetry import logs
+from daemon.telemetry.gpu import Nvml
+from daemon.telemetry.host import Host
+from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.redaction import register_secret
+from daemon.telemetry.sampling import Sampler
+from daemon.telemetry.systemd import Systemd
+
+if TYPE_CHECKING:
+    from daemon.parts import Parts
+
+Ready = Callable[[int], None]
+"""Called with the side server's port when jobs are taken."""
+
+QUEUE_COUNT_S = 15.0
+"""Seconds between two counts of the queue."""
+
+OUTBOX_DRAIN_S = 5.0
+"""Seconds for the last outcomes to be recorded."""
+
+
+async def run(settings: Settings, on_ready: Ready | None = None) -> None:
+    """Run the worker until SIGINT or SIGTERM; a second signal skips the grace.
+
+    Raises:
+        StartupError: with a message for the operator.
+    """
+    _configure_logs(settings)
+    if found := problems(settings):
+        raise StartupError("\n".join(found))
+    this = version("ourvidz-worker")
+    metrics = Metrics()
+    metrics.started(settings.worker_type, this, time.time())
+    reports = DaemonReports(settings, metrics, this)
+    key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
+    app = build_app(reports, api_key=key)
+    stopping = Stopping()
+    try:
+        async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
+            with stopping.signals():
+                await _work(reports, stopping, server.port, on_ready)
+    except BindError as error:
+        raise StartupError(str(error)) from error
+
+
+def _configure_logs(settings: Settings) -> None:
+    logs.configure(settings.log.level, settings.log.format)
+    for secret in (settings.database.dsn, settings.supabase.key, settings.server.api_key):
+        if secret is not None:
+            register_secret(secret.get_secret_value())
+
+
+async def _work(
+    reports: DaemonReports, stopping: Stopping, port: int, on_ready: Ready | None
+) -> None:
+    settings = reports.settings
+    # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
+    composition = await asyncio.to_thread(importlib.import_module, "daemon.parts")
+    with identity(settings.worker_name, port, settings.state_dir) as worker:
+        reports.worker_id = worker.worker_id
+        # NVML blocks, and for long where a driver is ill.
+        devices = await asyncio.to_thread(composition.find_devices, settings)
+        parts: Parts = composition.build(settings, worker, devices, reports.metrics)
+        try:
+            await _check(parts, reports, stopping)
+            if not stopping.soft.is_set():
+                await _serve(parts, reports, stopping, lambda: on_ready and on_ready(port))
+        finally:
+            await parts.aclose()
+
+
+async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> None:
+    """Wait for the database, and refuse to start on what waiting doesn't mend."""
+    schema = asyncio.create_task(parts.await_schema(), name="check schema")
+    stopped = asyncio.create_task(stopping.soft.wait(), name="wait for a signal")
+    reports.starting = "the database has not answered yet"
+    await asyncio.wait({schema, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not schema.done():
+        schema.cancel()
+        return
+    schema.result()
+    reports.starting = "the artifact store has not answered yet"
+    if found := await parts.check_artifacts():
+        raise StartupError("\n".join(found))
+
+
+async def _serve(
+    parts: "Parts", reports: DaemonReports, stopping: Stopping, on_ready: Callable[[], object]
+) -> None:
+    systemd = Systemd.from_environment()
+    stopping.on_soft(parts.intake.wake.set)
+    stopping.on_soft(parts.admissions.drain)
+    async with asyncio.TaskGroup() as group:
+        running = [
+            group.create_task(service)
+            for service in (*parts.services(), *_telemetry(parts, reports, systemd))
+        ]
+        async with parts.pool:
+            async with parts.executor.stopping_hard_at(stopping.hard):
+                reports.parts, reports.phase = parts, Phase.SERVING
+                systemd.ready("taking jobs")
+                on_ready()
+                await parts.intake.run_until(stopping.soft)
+                reports.phase = Phase.DRAINING
+                systemd.stopping("draining")
+            await parts.outbox.drain(OUTBOX_DRAIN_S)
+        for service in running:
+            service.cancel()
+
+
+def _telemetry(
+    parts: "Parts", reports: DaemonReports, systemd: Systemd
+) -> list[Coroutine[Any, Any, None]]:
+    metrics = reports.metrics
+
+    def gpus_sampled(samples: Any) -> None:
+        reports.gpus = samples or ()
+        metrics.gpus(reports.gpus)
+
+    def host_sampled(sample: Any) -> None:
+        reports.host = sample
+        if sample is not None:
+            metrics.host(sample)
+
+    return [
+        Sampler("GPU", Nvml(), on_sample=gpus_sampled).run(),
+        Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
+        _count_queue(parts, reports),
+        systemd.feed_watchdog(),
+    ]
+
+
+async def _count_queue(parts: "Parts", reports: DaemonReports) -> None:
+    while True:
+        try:
+            reports.queue = await parts.store.queue_summary()
+        except StoreUnavailableError:
+            reports.queue = None  # an old count would be shown as a fresh one
+        else:
+            reports.metrics.queue_counted(reports.queue)
+        await asyncio.sleep(QUEUE_COUNT_S)

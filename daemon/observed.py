@@ -1,0 +1,104 @@
+"""A store that is watched: each call is timed and counted, whoever makes it."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
+from daemon.ports import (
+    Backlog,
+    Demand,
+    JobStore,
+    StoreRejectedError,
+    StoreUnavailableError,
+    SweepResult,
+    WorkerIdentity,
+)
+
+Answer = TypeVar("Answer")
+
+CallSeen = Callable[[str, float, str | None], None]
+"""Takes a call's name, its seconds, and `unavailable`, `rejected` or None."""
+
+
+@dataclass
+class StoreHealth:
+    """When the database last answered or failed, in monotonic seconds, and how often."""
+
+    last_ok: float | None = None
+    last_failure: float | None = None
+    last_error: str | None = None
+    calls: int = 0
+    errors: int = 0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last call failed."""
+        return self.last_failure is not None and (self.last_ok or 0) < self.last_failure
+
+
+@dataclass
+class ObservedStore:
+    """Passes every call on to `store`, and tells `seen` how it went."""
+
+    store: JobStore
+    seen: CallSeen
+    health: StoreHealth = field(default_factory=StoreHealth)
+    clock: Callable[[], float] = time.monotonic
+
+    async def check_schema(self) -> None:
+        """See `JobStore.check_schema`."""
+        await self._watched("check_schema", self.store.check_schema())
+
+    async def claim(
+        self, worker: WorkerIdentity, request_id: UUID, demands: Sequence[Demand], lease_s: float
+    ) -> list[Job]:
+        """See `JobStore.claim`."""
+        call = self.store.claim(worker, request_id, demands, lease_s)
+        return await self._watched("claim", call)
+
+    async def renew(self, claims: Sequence[UUID], lease_s: float) -> dict[UUID, LeaseState]:
+        """See `JobStore.renew`."""
+        return await self._watched("renew", self.store.renew(claims, lease_s))
+
+    async def progress(self, reports: Sequence[Progress]) -> dict[UUID, LeaseState]:
+        """See `JobStore.progress`."""
+        return await self._watched("progress", self.store.progress(reports))
+
+    async def finish(self, finishes: Sequence[Finish]) -> dict[UUID, Recorded]:
+        """See `JobStore.finish`."""
+        return await self._watched("finish", self.store.finish(finishes))
+
+    async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
+        """See `JobStore.sweep`."""
+        return await self._watched("sweep", self.store.sweep(worker, predecessor=predecessor))
+
+    async def queue_summary(self) -> list[Backlog]:
+        """See `JobStore.queue_summary`."""
+        return await self._watched("queue_summary", self.store.queue_summary())
+
+    async def aclose(self) -> None:
+        """See `JobStore.aclose`."""
+        await self.store.aclose()
+
+    async def _watched(self, name: str, call: Awaitable[Answer]) -> Answer:
+        began, failure = self.clock(), None
+        try:
+            return await call
+        except StoreUnavailableError as error:
+            failure, self.health.last_error = "unavailable", str(error)
+            raise
+        except StoreRejectedError as error:
+            failure, self.health.last_error = "rejected", str(error)
+            raise
+        finally:
+            now = self.clock()
+            self.health.calls += 1
+            if failure is None:
+                self.health.last_ok = now
+            else:
+                self.health.errors += 1
+                self.health.last_failure = now
+            self.seen(name, now - began, failure)

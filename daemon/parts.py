@@ -1,0 +1,260 @@
+"""The composition: what stands behind each port, built from the settings. `app` runs it."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from handlers.params import InvalidRequest, resolve
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
+
+from daemon.admission import GpuAdmissions
+from daemon.artifacts.local import LocalArtifacts
+from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.engines.factory import engine_factory
+from daemon.engines.pool import EnginePool
+from daemon.execution import Execution
+from daemon.executor import Executor
+from daemon.intake import Intake
+from daemon.job_types import JobType
+from daemon.jobs import ErrorCode, Job, JobError
+from daemon.leases import Leases
+from daemon.model_specs import devices_from, specs_from
+from daemon.observed import ObservedStore
+from daemon.ports import (
+    ArtifactStore,
+    JobStore,
+    SchemaMismatchError,
+    StoreRejectedError,
+    StoreUnavailableError,
+    WakeUpSource,
+    WorkerIdentity,
+)
+from daemon.progress import ProgressWriter
+from daemon.run_events import RunEvents
+from daemon.scheduling.models import DeviceSpec, check_fits
+from daemon.scheduling.scheduler import Scheduler
+from daemon.settings import Settings
+from daemon.startup import StartupError
+from daemon.store.outbox import Outbox
+from daemon.store.postgres import PostgresStore
+from daemon.store.supabase import SupabaseStore
+from daemon.telemetry.gpu import Nvml
+from daemon.telemetry.metrics import Metrics
+from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
+from daemon.wakeups.realtime import RealtimeSource
+from daemon.wakeups.sweep import SweepTimer
+
+_log = structlog.get_logger("daemon.parts")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that runs, in the order in which it is built."""
+
+    store: ObservedStore
+    artifacts: ArtifactStore
+    pool: EnginePool
+    admissions: GpuAdmissions
+    leases: Leases
+    progress: ProgressWriter
+    outbox: Outbox
+    executor: Executor
+    intake: Intake
+    sources: tuple[WakeUpSource, ...]
+    sweeps: SweepTimer
+
+    def services(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the jobs, until it is cancelled."""
+        wake = self.intake.wake
+        return [
+            self.leases.run(),
+            self.progress.run(),
+            self.outbox.run(),
+            self.sweeps.run(wake),
+            *(source.run(wake) for source in self.sources),
+        ]
+
+    async def await_schema(self) -> None:
+        """Return when the database has this daemon's schema, however long it is away.
+
+        Raises:
+            StartupError: it has another schema, or refuses the worker.
+        """
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailableError),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=_say_waiting,
+        ):
+            with attempt:
+                try:
+                    await self.store.check_schema()
+                except (SchemaMismatchError, StoreRejectedError) as error:
+                    raise StartupError(str(error)) from error
+
+    async def check_artifacts(self) -> list[str]:
+        """Return what would make every upload fail; storage that is only away is no reason."""
+        try:
+            return await self.artifacts.check()
+        except JobError as error:
+            _log.warning("artifact store not checked", error=str(error))
+            return []
+
+    async def aclose(self) -> None:
+        """Close the connections; the last thing of all."""
+        await self.artifacts.aclose()
+        await self.store.aclose()
+
+
+def _say_waiting(state: RetryCallState) -> None:
+    if state.attempt_number == 1:
+        error = state.outcome.exception() if state.outcome else None
+        _log.warning("waiting for the database", error=str(error))
+
+
+def build(
+    settings: Settings,
+    worker: WorkerIdentity,
+    devices: tuple[DeviceSpec, ...],
+    metrics: Metrics,
+) -> Parts:
+    """Build the parts; nothing is connected or started yet.
+
+    Raises:
+        StartupError: models and devices don't go together, or there is no device.
+    """
+    store = ObservedStore(make_store(settings), metrics.store_call)
+    artifacts = _make_artifacts(settings)
+    specs = specs_from(settings.enabled_models)
+    if misfits := check_fits(specs, devices):
+        raise StartupError("\n".join(misfits))
+    pool = EnginePool(engine_factory(settings))
+    scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
+    admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
+    leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
+    progress = ProgressWriter(store, leases.apply)
+    outbox = Outbox(store)
+    execution = Execution(
+        resolve=_resolve,
+        leases=leases,
+        admissions=admissions,
+        artifacts=artifacts,
+        progress=progress,
+        recorder=outbox,
+        events=RunEvents(metrics),
+    )
+    wake = asyncio.Event()
+    executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
+    sources = _make_sources(settings)
+    sweeps = SweepTimer(
+        settings.wakeups.sweep_interval_s,
+        settings.wakeups.sweep_interval_blind_s,
+        any_ready=lambda: any(source.state().get("ready") for source in sources),
+    )
+    intake = Intake(
+        store=store,
+        worker=worker,
+        demand=admissions.demand,
+        starter=executor,
+        sweeps=sweeps,
+        lease_s=settings.leases.duration_s,
+        wake=wake,
+    )
+    admissions.demand_changed = wake.set
+    return Parts(
+        store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
+        sweeps,
+    )  # fmt: skip
+
+
+def make_store(settings: Settings, pool_size: int | None = None) -> JobStore:
+    """Return the store that the settings name; a direct connection wins."""
+    database, supabase = settings.database, settings.supabase
+    if database.dsn is not None:
+        return PostgresStore(
+            database.dsn.get_secret_value(),
+            pool_size=pool_size or database.pool_size,
+            statement_timeout_s=database.statement_timeout_s,
+        )
+    if supabase.url is None or supabase.key is None:
+        raise StartupError("no database is configured")
+    return SupabaseStore(
+        supabase.url, supabase.key.get_secret_value(), timeout_s=supabase.timeout_s
+    )
+
+
+def _make_artifacts(settings: Settings) -> ArtifactStore:
+    where = settings.artifacts
+    buckets: Mapping[str, str] = {
+        "image": where.images,
+        "video": where.videos,
+        "thumbnail": where.thumbnails,
+    }
+    if where.kind == "local":
+        return LocalArtifacts(where.folder, buckets, where.public_url)
+    supabase = settings.supabase
+    if supabase.url is None or supabase.key is None:
+        raise StartupError("no Supabase Storage is configured")
+    return SupabaseArtifacts(
+        supabase.url, supabase.key.get_secret_value(), buckets, timeout_s=supabase.timeout_s
+    )
+
+
+def _make_sources(settings: Settings) -> tuple[WakeUpSource, ...]:
+    wanted = settings.wakeups
+    sources: list[WakeUpSource] = []
+    dsn, supabase = settings.database.dsn, settings.supabase
+    if wanted.listen and dsn is not None:
+        if refusal := refuse_transaction_pooler(dsn.get_secret_value()):
+            raise StartupError(refusal)
+        sources.append(ListenSource(dsn.get_secret_value()))
+    if wanted.realtime and supabase.url is not None and supabase.key is not None:
+        sources.append(
+            RealtimeSource(
+                supabase.url,
+                supabase.key.get_secret_value(),
+                recycle_after_s=wanted.recycle_after_s,
+            )
+        )
+    return tuple(sources)
+
+
+def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
+    """Return the simulated device, or what the driver finds. Blocks.
+
+    Raises:
+        StartupError: there is no GPU.
+    """
+    if settings.device.simulate_gb is not None:
+        return devices_from((), settings.device)
+    try:
+        samples = Nvml()()
+    except Exception as error:  # whatever a driver raises means: no GPU
+        raise StartupError(
+            f"no GPU: {error}. Set OURVIDZ_DEVICE__SIMULATE_GB to run without one"
+        ) from error
+    capacities = [sample.memory_total for sample in samples if sample.memory_total]
+    if not capacities:
+        raise StartupError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
+    return devices_from(capacities, settings.device)
+
+
+def _resolve(job_type: JobType, job: Job) -> Mapping[str, Any]:
+    try:
+        resolved = resolve(
+            job_type.handler,
+            job.job_type,
+            job_type.model,
+            job_type.quality,
+            job.request,
+            original_prompt=job.original_prompt,
+        )
+    except InvalidRequest as error:
+        raise JobError(ErrorCode.INVALID_PROMPT, str(error)) from error
+    return resolved.params
