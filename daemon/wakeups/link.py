@@ -90,6 +90,7 @@ class SourceRecord:
         return {
             "name": self.name,
             "state": str(link.state),
+            "ready": link.ready,
             "since": round(now - link.since, 3),
             "hints": self.hints,
             "generations": self.generations,

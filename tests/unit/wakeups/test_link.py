@@ -51,6 +51,7 @@ def test_the_state_is_shown_with_its_age() -> None:
     assert record.state(Link(now=10), now=12.5) == {
         "name": "realtime",
         "state": "connecting",
+        "ready": False,
         "since": 2.5,
         "hints": 2,
         "generations": 1,
