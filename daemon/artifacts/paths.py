@@ -1,23 +1,12 @@
 """Names of result files: pure."""
 
 import re
-from collections.abc import Mapping
 
 from daemon.jobs import Job
 from daemon.ports import ArtifactFile
-from daemon.settings import ArtifactSettings
 
 _UNSAFE = re.compile(r"[^a-z0-9]")
 _LONGEST_EXTENSION = 8
-
-
-def buckets_of(settings: ArtifactSettings) -> Mapping[str, str]:
-    """Return the bucket of each kind of file."""
-    return {
-        "image": settings.images,
-        "video": settings.videos,
-        "thumbnail": settings.thumbnails,
-    }
 
 
 def path_of(job: Job, number: int, file: ArtifactFile) -> str:
