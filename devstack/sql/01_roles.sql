@@ -12,8 +12,6 @@ grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role to supabase_storage_admin;
 
 -- As on a hosted project: no request may hold the database for long.
-alter role anon set statement_timeout = '3s';
-alter role authenticated set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
 
 create schema extensions;
