@@ -1,0 +1,170 @@
+"""The whole stack: PostgreSQL, and one HTTP server in front that speaks for Supabase's services.
+
+Lifetimes nest: database, connections, Realtime, server; what starts first stops last.
+"""
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import asyncpg
+from aiohttp import web
+
+from devstack.auth import Auth
+from devstack.errors import PortTaken
+from devstack.identity import Gate, Pool
+from devstack.postgres import Postgres
+from devstack.realtime import Realtime, RealtimeSettings
+from devstack.rest.routes import Rest
+from devstack.storage.routes import Storage
+from devstack.tokens import ApiKeys, mint
+
+_LARGEST_BODY = 256 * 1024**2
+
+
+class Stack:
+    """A running stack as an async context manager.
+
+    Args:
+        data_dir: Where everything lives: database, files, keys.
+        port: The HTTP port on 127.0.0.1, 0 for a free one.
+        postgres_port: The database's port, 0 for a free one.
+        fsync: Whether data must survive a crash of the machine.
+        realtime: Limits and timings of Realtime.
+    """
+
+    realtime: Realtime
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        postgres_port: int = 0,
+        fsync: bool = False,
+        realtime: RealtimeSettings | None = None,
+    ) -> None:
+        self._data_dir = data_dir.absolute()
+        self._port = port
+        self._realtime_settings = realtime or RealtimeSettings()
+        settings = {"fsync": "on" if fsync else "off"}
+        self._postgres = Postgres(data_dir / "postgres", port=postgres_port, settings=settings)
+        self._exit = AsyncExitStack()
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self.jwt_secret, self.keys = _kept_keys(self._data_dir / "keys.json")
+        self.url = ""
+
+    @property
+    def dsn(self) -> str:
+        """The superuser's connection string."""
+        return self._postgres.dsn
+
+    @property
+    def anon_key(self) -> str:
+        """The API key for browsers."""
+        return self.keys.anon
+
+    @property
+    def service_role_key(self) -> str:
+        """The API key that passes row level security."""
+        return self.keys.service_role
+
+    @property
+    def worker_key(self) -> str:
+        """The token of the role that may only execute the worker's functions."""
+        return self.keys.worker
+
+    def token(
+        self, user_id: str | UUID, *, role: str = "authenticated", expires_in: float = 3600
+    ) -> str:
+        """Sign a user's token, as a sign-in would return it."""
+        return mint(self.jwt_secret, role, user_id, expires_in)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._exit.aclose()
+
+    async def _start(self) -> None:
+        await self._exit.enter_async_context(self._postgres)
+        visitors = await self._pool(self._postgres.dsn_of("authenticator"))
+        owners = await self._pool(self._postgres.dsn)
+        gate = Gate(self.keys, self.jwt_secret)
+        self.realtime = await self._exit.enter_async_context(
+            Realtime(self.dsn, self.jwt_secret, self.keys.roles(), self._realtime_settings)
+        )
+        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_cross_origin])
+        app.add_routes(Rest(visitors, gate).routes())
+        app.add_routes(Storage(owners, gate, self._data_dir / "storage", self.jwt_secret).routes())
+        app.add_routes(Auth(owners, gate, self.jwt_secret).routes())
+        app.add_routes(self.realtime.routes())
+        await self._serve(app)
+
+    async def _pool(self, dsn: str) -> Pool:
+        # Statements aren't kept: a migration in the middle of a test would make them stale.
+        pool = asyncpg.create_pool(dsn, min_size=1, max_size=16, statement_cache_size=0)
+        return await self._exit.enter_async_context(pool)
+
+    async def _serve(self, app: web.Application) -> None:
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2)
+        self._exit.push_async_callback(runner.cleanup)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise PortTaken(self._port) from error
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+@web.middleware
+async def _cross_origin(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Let a frontend of any origin in: this server holds nothing but test data."""
+    allowed = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "*, Content-Range, Location, Upload-Offset",
+    }
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        allowed["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        asked = request.headers.get("Access-Control-Request-Headers", "*")
+        allowed["Access-Control-Allow-Headers"] = asked
+        allowed["Access-Control-Max-Age"] = "86400"
+        return web.Response(status=204, headers=allowed)
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:
+        answer.headers.update(allowed)
+        raise
+    if not response.prepared:
+        response.headers.update(allowed)
+    return response
+
+
+def _kept_keys(path: Path) -> tuple[str, ApiKeys]:
+    """Return the project's secret and keys, made once for a data directory."""
+    if not path.exists():
+        secret = secrets.token_hex(32)
+        path.touch(mode=0o600)
+        kept = {"jwt_secret": secret, "keys": asdict(ApiKeys.generate(secret))}
+        path.write_text(json.dumps(kept, indent=2))
+    kept = json.loads(path.read_text())
+    return kept["jwt_secret"], ApiKeys(**kept["keys"])
