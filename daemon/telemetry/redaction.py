@@ -27,9 +27,16 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,2}"), HIDDEN),
     (re.compile(r"sb_secret_[A-Za-z0-9_-]+"), HIDDEN),
     # Passwords in connection strings. People paste them unencoded, so that a password may hold
-    # "@" and "/": for PostgreSQL everything up to the last "@" goes.
-    (re.compile(r"(?i)(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*):[^\s\"'<>]*@"), rf"\1:{HIDDEN}@"),
-    (re.compile(r"(?i)([a-z][a-z0-9+.-]{0,20}://[^\s:/@]*):[^\s/\"'<>]+@"), rf"\1:{HIDDEN}@"),
+    # "@" and "/": for PostgreSQL everything up to the last "@" goes. The bounds keep hostile text
+    # from making the search quadratic.
+    (
+        re.compile(r"(?i)(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]{0,200}):[^\s\"'<>]{0,500}@"),
+        rf"\1:{HIDDEN}@",
+    ),
+    (
+        re.compile(r"(?i)([a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,200}):[^\s/\"'<>]{1,500}@"),
+        rf"\1:{HIDDEN}@",
+    ),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\1{HIDDEN}"),
     (
         re.compile(

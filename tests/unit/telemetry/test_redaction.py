@@ -1,0 +1,158 @@
+"""No secret leaves the process as text."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.telemetry.redaction import HIDDEN, Redactor
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJl-_X"
+
+secrets = st.text(min_size=4, max_size=40).filter(lambda text: len(text.strip()) >= 4)
+"""Any characters: quotes, newlines, percent signs, other scripts."""
+
+
+def redactor_of(*secrets: str) -> Redactor:
+    redactor = Redactor()
+    for secret in secrets:
+        redactor.register(secret)
+    return redactor
+
+
+@given(secret=secrets, before=st.text(max_size=20), after=st.text(max_size=20))
+def test_registered_secret_vanishes_from_any_text(secret: str, before: str, after: str) -> None:
+    """Wherever it stands, the secret is gone (unless the placeholder itself contains it)."""
+    cleaned = redactor_of(secret).text(before + secret + after)
+
+    assert secret not in cleaned.replace(HIDDEN, "")
+
+
+@given(secret=st.text(min_size=8, max_size=40).filter(lambda text: len(text.strip()) >= 8))
+def test_registered_secret_vanishes_in_every_spelling(secret: str) -> None:
+    """Libraries print secrets escaped or percent-encoded."""
+    redactor = redactor_of(secret)
+
+    for spelled in (json.dumps(secret), repr(secret), quote(secret, safe="")):
+        assert redactor.text(f"<{spelled}>").strip("<>\"'") == HIDDEN
+
+
+@given(
+    secret=secrets,
+    shape=st.recursive(
+        st.just("x{}y"),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("{}"), inner),
+        max_leaves=6,
+    ),
+)
+def test_registered_secret_vanishes_from_any_structure(secret: str, shape: object) -> None:
+    """Keys and values at any depth."""
+
+    def filled(part: object) -> object:
+        match part:
+            case str():
+                return part.replace("{}", secret)
+            case list():
+                return [filled(item) for item in part]
+            case dict():
+                return {filled(key): filled(item) for key, item in part.items()}
+        return part
+
+    def texts(part: object) -> list[str]:
+        match part:
+            case str():
+                return [part]
+            case list():
+                return [text for item in part for text in texts(item)]
+            case dict():
+                return [text for pair in part.items() for item in pair for text in texts(item)]
+        return []
+
+    for text in texts(redactor_of(secret).value(filled(shape))):
+        assert secret not in text.replace(HIDDEN, "")
+
+
+def test_longer_secret_hides_the_one_inside() -> None:
+    """What is left of a long secret after hiding a short one would be a hint."""
+    redactor = redactor_of("abcd", "abcd-1234")
+
+    assert redactor.text("abcd-1234") == HIDDEN
+
+
+def test_very_short_secret_is_not_hidden() -> None:
+    """Else every line would be unreadable."""
+    assert redactor_of("a", "", "  ").text("a cat") == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (f"key {JWT}!", "key [redacted]!"),
+        (f"cut off {JWT[:20]}", "cut off [redacted]"),
+        ("sb_secret_N7UND0Ug_x", "[redacted]"),
+        ("wss://x.co/socket?apikey=abc123&vsn=1.0.0", "wss://x.co/socket?apikey=[redacted]&vsn=1.0.0"),
+        ("postgres://worker:pw@db:5432/app", "postgres://worker:[redacted]@db:5432/app"),
+        ("postgresql+asyncpg://w:p/w@2@db/app", "postgresql+asyncpg://w:[redacted]@db/app"),
+        ("https://user:pw@host/a", "https://user:[redacted]@host/a"),
+        ("Authorization: Bearer abcdef123456", "Authorization: Bearer [redacted]"),
+        ('{"password": "hunter2", "x": 1}', '{"password": "[redacted]", "x": 1}'),
+        ("password=hunter2 host=db", "password=[redacted] host=db"),
+        ("'X-API-Key': 'abc'", "'X-API-Key': '[redacted]'"),
+    ],
+)  # fmt: skip
+def test_unregistered_secrets_are_known_by_their_shape(text: str, cleaned: str) -> None:
+    """Tokens in a library's message were never registered by anybody."""
+    assert Redactor().text(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_tokens=512 took 1.2 s",
+        "https://storage.supabase.co/ourvidz-images/u/j.jpg",
+        "https://host:7861/users/@me",
+        "sb_publishable_abc",
+        "the token was refused",
+        "claim 0f8fad5b-d9cb-469f-a165-70867728950e",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """A log that hides everything is no log."""
+    assert Redactor().text(text) == text
+
+
+def test_fields_named_as_secrets_are_hidden_whole() -> None:
+    """Whatever the value looks like; None shows that there is none."""
+    given_fields = {
+        "api_key": 7, "token": ["x"], "db.password": "p", "access_token": None,
+        "max_tokens": 5, "secretary": "s",
+    }  # fmt: skip
+
+    assert Redactor().value(given_fields) == {
+        "api_key": HIDDEN, "token": HIDDEN, "db.password": HIDDEN, "access_token": None,
+        "max_tokens": 5, "secretary": "s",
+    }  # fmt: skip
+
+
+def test_loops_and_unprintable_objects_end() -> None:
+    """Logging must not fail on what it is given."""
+
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    loop: list[object] = []
+    loop.append(loop)
+
+    assert json.dumps(Redactor().value(loop))
+    assert Redactor().value(Unprintable()) == "<Unprintable: RuntimeError in __str__>"
+
+
+def test_long_hostile_text_is_handled_in_time() -> None:
+    """No pattern goes quadratic on text that almost matches (the test's timeout would end it)."""
+    redactor = redactor_of("hunter2")
+
+    for part in ("a://", "eyJ", "token=", "postgres://a:", "bearer ", "a:b@"):
+        redactor.text(part * 20_000)
