@@ -1,0 +1,1 @@
+"""The database's side: numbered SQL files, applied in order by `daemon.migrate`."""

@@ -1,0 +1,192 @@
+"""What goes into the database's functions and what comes out, alike for both stores.
+
+Rows come with UUIDs and times as objects (asyncpg) or as text (REST). Everything that goes in is
+made fit for jsonb here: it has no NUL and no NaN, and one bad character must not cost a result.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from daemon.jobs import (
+    Cancelled,
+    Completed,
+    Failed,
+    Finish,
+    Job,
+    LeaseState,
+    Outcome,
+    Progress,
+    Recorded,
+    Released,
+    Retry,
+)
+from daemon.ports import Backlog, Demand, SweepResult
+
+
+class Row(Protocol):
+    """A row by column name: asyncpg's record, or a dict from JSON."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return one column's value."""
+        ...
+
+
+_FUNCTIONS = (
+    "claim_jobs",
+    "renew_leases",
+    "report_progress",
+    "finish_jobs",
+    "sweep_jobs",
+    "queue_summary",
+    "ourvidz_schema_version",
+)
+_LONGEST_INT = 300
+"""Digits; longer integers are read as floats, since Python refuses those above 4,300."""
+
+_UNAVAILABLE_CLASSES = ("08", "53", "57P")
+_UNAVAILABLE = frozenset({"40001", "40P01", "55P03", "57014"})
+
+
+def is_unavailable(sqlstate: str) -> bool:
+    """Whether an SQLSTATE says that the same call may succeed later: no answer, not a refusal."""
+    return sqlstate.startswith(_UNAVAILABLE_CLASSES) or sqlstate in _UNAVAILABLE
+
+
+def is_unmigrated(sqlstate: str, message: str) -> bool:
+    """Whether an error means that one of our functions isn't there."""
+    # Somebody's broken trigger may miss a function too: that isn't our schema.
+    return sqlstate == "PGRST202" or (
+        sqlstate == "42883" and any(f"{name}(" in message for name in _FUNCTIONS)
+    )
+
+
+def demand_entries(demands: Sequence[Demand]) -> list[dict[str, Any]]:
+    """Return the demands as `claim_jobs` reads them."""
+    return [{"job_types": list(demand.job_types), "count": demand.count} for demand in demands]
+
+
+def progress_entries(reports: Sequence[Progress]) -> list[dict[str, Any]]:
+    """Return the reports as `report_progress` reads them."""
+    return [
+        {
+            "claim_id": str(report.claim_id),
+            "percent": report.percent,
+            "current_step": clean(report.current_step),
+            "estimated_completion": (
+                report.estimated_completion and report.estimated_completion.isoformat()
+            ),
+        }
+        for report in reports
+    ]
+
+
+def finish_entries(finishes: Sequence[Finish]) -> list[dict[str, Any]]:
+    """Return the finishes as `finish_jobs` reads them."""
+    return [
+        {
+            "claim_id": str(finish.claim_id),
+            "timings": clean(finish.timings),
+            **_outcome_fields(finish.outcome),
+        }
+        for finish in finishes
+    ]
+
+
+def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    match outcome:
+        case Completed(result):
+            return {"outcome": "completed", "result": clean(result)}
+        case Failed(error, error_code):
+            return {"outcome": "failed", "error": clean(error), "error_code": error_code}
+        case Retry(error, error_code, delay_s):
+            return {
+                "outcome": "retry",
+                "error": clean(error),
+                "error_code": error_code,
+                "retry_in_s": clean(delay_s),
+            }
+        case Cancelled():
+            return {"outcome": "cancelled"}
+        case Released(reason):
+            return {"outcome": "released", "error": clean(reason)}
+
+
+def clean(value: Any) -> Any:
+    """Return a value as JSON that the database can store."""
+    if isinstance(value, str):
+        # PostgreSQL's text holds neither NUL nor half a surrogate pair.
+        if "\0" in value:
+            value = value.replace("\0", "\ufffd")
+        return str(value) if value.isascii() else value.encode("utf-8", "replace").decode()
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {clean(str(key)): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [clean(item) for item in value]
+    return clean(str(value))
+
+
+def job_of(row: Row) -> Job:
+    """Read a claimed row. The author's JSON may be anything, and never makes this fail."""
+    return Job(
+        id=_uuid(row["id"]),
+        user_id=None if row["user_id"] is None else _uuid(row["user_id"]),
+        job_type=row["job_type"],
+        request=_request_of(row["metadata"]),
+        claim_id=_uuid(row["claim_id"]),
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        created_at=_time(row["created_at"]),
+        original_prompt=row["original_prompt"],
+    )
+
+
+def _request_of(metadata: str | None) -> Any:
+    if metadata is None:
+        return {}
+    try:
+        return json.loads(metadata, parse_int=_int)
+    except (ValueError, RecursionError):
+        # Nested too deeply. As text it fails as any request that isn't an object does: this job
+        # alone, with its own message.
+        return metadata
+
+
+def _int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_INT else float(digits)
+
+
+def lease_states(rows: Sequence[Row]) -> dict[UUID, LeaseState]:
+    """Read the answer of `renew_leases` and `report_progress`."""
+    return {_uuid(row["claim_id"]): LeaseState(row["state"]) for row in rows}
+
+
+def recorded(rows: Sequence[Row]) -> dict[UUID, Recorded]:
+    """Read the answer of `finish_jobs`."""
+    return {_uuid(row["claim_id"]): Recorded(row["state"]) for row in rows}
+
+
+def sweep_result(row: Row) -> SweepResult:
+    """Read the answer of `sweep_jobs`."""
+    return SweepResult(row["rescued"], row["failed"], row["next_due_s"])
+
+
+def backlog_of(row: Row) -> Backlog:
+    """Read a row of `queue_summary`."""
+    return Backlog(row["job_type"], row["queued"], row["processing"], row["oldest_queued_s"])
+
+
+def _uuid(value: UUID | str) -> UUID:
+    # asyncpg's own class compares equal, but prints and pickles as another.
+    return UUID(str(value))
+
+
+def _time(value: datetime | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

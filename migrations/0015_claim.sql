@@ -1,0 +1,104 @@
+-- Take up to `count` jobs for each demand, in fair order. One UPDATE of jobs, so one change event a
+-- job. The same `p_request_id` again gives the same claims that are still open, with a new lease:
+-- a caller whose answer was lost simply asks again. metadata is text, since only the reader of one
+-- row can say that this row's JSON is too much for it, without losing the others.
+create function public.claim_jobs(
+    p_worker_id text, p_instance_id uuid, p_request_id uuid, p_demands jsonb,
+    p_lease_s double precision
+)
+returns table (
+    id uuid, user_id uuid, job_type text, metadata text, original_prompt text, claim_id uuid,
+    attempt integer, max_attempts integer, created_at timestamptz
+)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := public.ourvidz_now();
+    v_lease timestamptz := v_now + make_interval(secs => p_lease_s);
+    v_ids uuid[] := '{}';
+    v_demand record;
+begin
+    -- The same request may still be running, after a time-out of its caller: wait for its end.
+    perform pg_advisory_xact_lock(hashtextextended(p_request_id::text, 0));
+    if exists (
+        select from public.job_runs r where r.claim_request = p_request_id and r.ended_at is null
+    ) then
+        update public.job_runs r set lease_expires_at = v_lease
+        where r.claim_request = p_request_id and r.ended_at is null;
+    else
+        for v_demand in
+            select
+                array(
+                    select t.name from jsonb_array_elements_text(d.demand -> 'job_types') as t (name)
+                    where t.name = any (public.known_job_types())
+                ) as job_types,
+                least(greatest(coalesce((d.demand ->> 'count')::integer, 0), 0), 1000) as count
+            from jsonb_array_elements(p_demands) with ordinality as d (demand, place)
+            order by d.place
+        loop
+            v_ids := v_ids || ourvidz.lock_next_jobs(
+                v_demand.job_types, v_demand.count, v_now, v_ids
+            );
+        end loop;
+
+        update public.jobs j
+        set status = 'processing', attempts = coalesce(j.attempts, 0) + 1, started_at = v_now,
+            updated_at = v_now, completed_at = null, progress = 0, current_step = null,
+            estimated_completion = null, error = null, error_code = null
+        where j.id = any (v_ids);
+
+        insert into public.job_runs (
+            claim_id, job_id, worker_id, instance_id, claim_request, attempt, lease_expires_at,
+            started_at
+        )
+        select
+            gen_random_uuid(), j.id, p_worker_id, p_instance_id, p_request_id, j.attempts, v_lease,
+            v_now
+        from public.jobs j
+        where j.id = any (v_ids);
+    end if;
+
+    return query
+    select
+        j.id, j.user_id, j.job_type::text, j.metadata::text, ourvidz.original_prompt(j), r.claim_id,
+        r.attempt, coalesce(j.max_attempts, 3), j.created_at
+    from public.job_runs r
+    join public.jobs j on j.id = r.job_id
+    where r.claim_request = p_request_id and r.ended_at is null and j.status = 'processing'
+    order by j.priority desc, j.fair_tag, j.created_at, j.id;
+end
+$$;
+
+-- Lock the best jobs that nobody else is claiming. When others hold so many of the best that too
+-- few are left, look further down the queue: a job that is free must not wait for a busy one.
+create function ourvidz.lock_next_jobs(
+    p_job_types text[], p_count integer, p_now timestamptz, p_taken uuid[]
+)
+returns uuid[] language plpgsql set search_path = '' as $$
+declare
+    v_depth integer := p_count + cardinality(p_taken) + 8;
+    v_seen uuid[];
+    v_locked uuid[];
+begin
+    loop
+        v_seen := array(select n.id from ourvidz.next_jobs(p_job_types, v_depth, p_now) n);
+        v_locked := array(
+            select j.id
+            from public.jobs j
+            where j.id = any (v_seen) and j.status = 'queued' and j.id <> all (p_taken)
+            order by array_position(v_seen, j.id)
+            limit p_count
+            for update skip locked
+        );
+        if cardinality(v_locked) >= p_count or cardinality(v_seen) < v_depth then
+            return v_locked;
+        end if;
+        v_depth := v_depth * 4;
+    end loop;
+end
+$$;
+
+revoke execute on function public.claim_jobs(text, uuid, uuid, jsonb, double precision)
+from public, anon, authenticated;
+grant execute on function public.claim_jobs(text, uuid, uuid, jsonb, double precision)
+to ourvidz_worker, service_role;
