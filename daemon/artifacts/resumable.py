@@ -4,7 +4,7 @@ An interrupted upload isn't started again: the server says how much it has, and 
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
@@ -14,10 +14,12 @@ from daemon.artifacts.failures import RefusedError, is_passing, refusal_of
 
 CHUNK = 6 * 2**20
 """Bytes. Supabase takes chunks of exactly this size, but for the last one."""
-_TRIES = 3
+_TRIES = 6
+"""In a row, for one chunk: a server may keep an upload locked for a while after a cut."""
 _PROTOCOL = {"Tus-Resumable": "1.0.0"}
 _GONE = frozenset({404, 410})
 _OFFSET_DIFFERS = 409
+_LOCKED = 423
 _NONSENSE = 502
 
 
@@ -66,7 +68,7 @@ class ResumableUpload:
             f"{name} {b64encode(value.encode()).decode()}" for name, value in metadata.items()
         )
         headers = {"Upload-Length": str(size), "Upload-Metadata": encoded, "x-upsert": "false"}
-        async for attempt in self._retrying(is_passing):
+        async for attempt in self._retrying():
             with attempt:
                 response = await self._request("POST", self._endpoint, headers)
                 location = _header(response, "Location").rstrip("/")
@@ -82,7 +84,7 @@ class ResumableUpload:
         asked.
         """
         certain = True
-        async for attempt in self._retrying(_is_worth_asking):
+        async for attempt in self._retrying():
             with attempt:
                 if not certain:
                     offset = _offset(await self._request("HEAD", location))
@@ -95,15 +97,24 @@ class ResumableUpload:
                     "Content-Type": "application/offset+octet-stream",
                 }
                 chunk = data[offset : offset + CHUNK]
-                reached = _offset(await self._request("PATCH", location, headers, chunk))
-                if reached <= offset:
-                    raise RefusedError(_NONSENSE, "", "the upload doesn't advance")
-                return reached
+                return await self._patch(location, headers, chunk)
         raise AssertionError("This can't happen because the last failed attempt raises.")
 
-    def _retrying(self, worth_it: Callable[[BaseException], bool]) -> AsyncRetrying:
+    async def _patch(self, location: str, headers: Mapping[str, str], chunk: bytes) -> int:
+        try:
+            reached = _offset(await self._request("PATCH", location, headers, chunk))
+        except RefusedError as error:
+            if error.status != _OFFSET_DIFFERS:
+                raise
+            # Here it isn't said of the file, which would mean that it is there already.
+            raise RefusedError(_LOCKED, error.code, error.message) from error
+        if reached <= int(headers["Upload-Offset"]):
+            raise RefusedError(_NONSENSE, "", "the upload doesn't advance")
+        return reached
+
+    def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            retry=retry_if_exception(worth_it),
+            retry=retry_if_exception(is_passing),
             stop=stop_after_attempt(_TRIES),
             wait=self._wait,
             reraise=True,
@@ -131,10 +142,3 @@ def _offset(response: httpx.Response) -> int:
     if not offset.isdecimal():
         raise RefusedError(_NONSENSE, "", f"an Upload-Offset of {offset[:20]}")
     return int(offset)
-
-
-def _is_worth_asking(error: BaseException) -> bool:
-    """Whether the server should be asked for the offset, and the rest sent."""
-    return is_passing(error) or (
-        isinstance(error, RefusedError) and error.status == _OFFSET_DIFFERS
-    )
