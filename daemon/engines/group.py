@@ -1,0 +1,169 @@
+"""A process group that can be ended for certain, and a child's output line by line."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+KEPT_LINES = 40
+"""The last lines of an engine's output, kept to explain its death."""
+
+_LINE_BYTES = 8192
+_PROC = Path("/proc")
+_DEAD_STATES = frozenset("ZX")
+_LOOK_AGAIN_S = 0.02
+_LAST_OUTPUT_S = 2.0
+
+
+class Child(asyncio.SubprocessProtocol):
+    """The leader of a group: its end as an event, its output line by line.
+
+    asyncio's own `Process.wait` waits for the output to close too, and a child of the engine
+    that outlives it holds that open.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._rest = b""
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._silent = asyncio.Event()
+        self.exited = asyncio.Event()
+        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+    @property
+    def group(self) -> int:
+        """The group's id, which is the leader's process id."""
+        return self._started.get_pid()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._started.get_returncode()
+
+    @property
+    def _started(self) -> asyncio.SubprocessTransport:
+        if self._transport is None:
+            raise AssertionError("not started: start_group returns a started child")
+        return self._transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, as asyncio hands it over."""
+        if isinstance(transport, asyncio.SubprocessTransport):
+            self._transport = transport
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Pass on whole lines; over-long ones in pieces."""
+        del fd
+        # Progress bars redraw a line with a carriage return.
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        while len(rest) > _LINE_BYTES:
+            lines.append(rest[:_LINE_BYTES])
+            rest = rest[_LINE_BYTES:]
+        self._rest = rest
+        for line in lines:
+            self._take(line)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Pass on what came after the last line's end."""
+        del fd, exc
+        self._take(self._rest)
+        self._rest = b""
+        self._silent.set()
+
+    def process_exited(self) -> None:
+        """Note the leader's end; others of the group may live on."""
+        self.exited.set()
+
+    async def close(self) -> None:
+        """Wait shortly for the last output, then let go of the pipe."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_OUTPUT_S):
+                await self._silent.wait()
+        self._started.close()
+
+    def _take(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        if text:
+            self.last_lines.append(text)
+            self._log(text)
+
+
+async def start_group(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    descriptors: Sequence[int],
+    log: Callable[[str], None],
+) -> Child:
+    """Start a command as the leader of a new process group, its output on one pipe."""
+    _, child = await asyncio.get_running_loop().subprocess_exec(
+        lambda: Child(log),
+        *command,
+        env=environment,
+        pass_fds=descriptors,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        # A session of its own: Ctrl-C in a terminal must not reach it before the drain is over.
+        start_new_session=True,
+    )
+    return child
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to each process of the group; an empty group is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def members(group: int) -> list[int]:
+    """Return the living processes of a group.
+
+    Dead ones that nobody has reaped yet (orphans in a container without an init) don't count:
+    they hold no memory.
+    """
+    if not _PROC.is_dir():
+        return _exists(group)
+    found = []
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                # The name in parentheses may hold anything; state and group follow it.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == group and fields[0] not in _DEAD_STATES:
+                    found.append(int(entry.name))
+    return found
+
+
+def _exists(group: int) -> list[int]:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        pass
+    return [group]
+
+
+async def gone(group: int) -> None:
+    """Kill what is left of a group and wait until nothing of it lives.
+
+    The kernel gives no event for the end of an orphan's last process, so this looks again until
+    it is gone.
+    """
+    while members(group):
+        signal_group(group, signal.SIGKILL)
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def words_of_exit(returncode: int) -> str:
+    """Say how a process ended."""
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-returncode).name
+        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+        return f"was killed by {name}{hint}"
+    return f"was killed by signal {-returncode}"

@@ -1,0 +1,137 @@
+"""An engine without a process, for the fake runner: benchmarks of the queue and pure tests.
+
+It keeps the contract of `ports.Engine` but for what only a process can do: it can't be killed, so
+a run that ignores its cancellation holds up `stop`.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from daemon.engines.waiting import uninterrupted
+from daemon.jobs import ErrorCode, JobError
+from daemon.ports import (
+    ArtifactFile,
+    EngineLostError,
+    Loaded,
+    ProgressSink,
+    RunCancelledError,
+    RunOutput,
+    StepReport,
+)
+from handlers import failures, registry
+from handlers.base import ModelSpec, Runner, RunResult, StoppedError
+
+
+class InlineEngine:
+    """Implements `ports.Engine` by threads of this process."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._threads = ThreadPoolExecutor(max(1, spec.max_concurrent), "inline-engine")
+        self._runner: Runner | None = None
+        self._wishes: dict[str, threading.Event] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._over = asyncio.Event()
+
+    async def load(self) -> Loaded:
+        """Load the model; see `ports.Engine`."""
+        if self._over.is_set():
+            raise EngineLostError(self._reason)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            self._runner = await loop.run_in_executor(
+                self._threads, registry.load_runner, self._spec
+            )
+        except Exception as error:
+            failure = failures.of_load(error, self._spec)
+            raise JobError(ErrorCode(failure.error_code), failure.message) from error
+        return Loaded(0, loop.time() - started)
+
+    async def run(
+        self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
+    ) -> RunOutput:
+        """Run a handler; see `ports.Engine`."""
+        if self._over.is_set() or self._runner is None:
+            raise EngineLostError(self._reason)
+        loop = asyncio.get_running_loop()
+        wish = self._wishes[run_id] = threading.Event()
+        self._idle.clear()
+        control = _Control(loop, wish, progress)
+        working = loop.run_in_executor(
+            self._threads, registry.run_handler, handler, self._runner, params, control
+        )
+        try:
+            result = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            wish.set()
+            await uninterrupted(working)
+            working.exception()
+            raise
+        except StoppedError:
+            raise RunCancelledError from None
+        except Exception as error:
+            failure = failures.of_run(error)
+            raise JobError(ErrorCode(failure.error_code), failure.message) from error
+        finally:
+            del self._wishes[run_id]
+            if not self._wishes:
+                self._idle.set()
+        return _output(result)
+
+    def cancel(self, run_id: str) -> None:
+        """Ask a run to stop at its next step."""
+        if (wish := self._wishes.get(run_id)) is not None:
+            wish.set()
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Stop the runs at their next step; `grace_s` is of no use without a process to kill."""
+        del grace_s
+        self._over.set()
+        for wish in self._wishes.values():
+            wish.set()
+        await self._idle.wait()
+        self._threads.shutdown(wait=False)
+
+    async def ended(self) -> str:
+        """Wait for `stop`."""
+        await self._over.wait()
+        return self._reason
+
+    @property
+    def _reason(self) -> str:
+        return f"the {self._spec.model} engine was stopped"
+
+
+class _Control:
+    """Implements `handlers.base.Control` for one run."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, wish: threading.Event, progress: ProgressSink
+    ) -> None:
+        self._loop = loop
+        self._wish = wish
+        self._progress = progress
+
+    def step(
+        self, current_step: str, fraction: float, step: int | None = None, steps: int | None = None
+    ) -> None:
+        self.check()
+        report = StepReport(current_step, fraction, step, steps)
+        self._loop.call_soon_threadsafe(self._progress, report)
+
+    def check(self) -> None:
+        if self._wish.is_set():
+            raise StoppedError
+
+
+def _output(result: RunResult) -> RunOutput:
+    files = [
+        ArtifactFile(file.kind, file.content_type, file.extension, file.data)
+        for file in result.files
+    ]
+    return RunOutput(result.fields, files, None, result.timings)
