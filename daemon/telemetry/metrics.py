@@ -1,5 +1,7 @@
 """The daemon's Prometheus metrics: one method per act, called by whoever does it.
 
+Where a part keeps totals of its own, they are handed over as totals when a scrape asks.
+
 Labels are bounded: names that a stranger could choose become "other", and no user, job or claim
 is ever a label. Units are Prometheus' own (seconds, bytes, ratios), except in the six gauges that
 the API document names (`ourvidz_jobs_processed` and so on), which show the figures of `/status`.
@@ -8,7 +10,7 @@ the API document names (`ourvidz_jobs_processed` and so on), which show the figu
 from collections.abc import Mapping, Sequence
 from math import nan
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 
 from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
@@ -63,6 +65,7 @@ class Metrics:
         self._worker = WorkerSeries(self.registry)
         self._documented = DocumentedSeries(self.registry)
         self._stats = RunStats()
+        self._shown: dict[Counter, int] = {}
         self._prompts_used = 0
         self._prompts_kept = 0
         self._show_performance()
@@ -133,19 +136,12 @@ class Metrics:
         """Say how many leases are held."""
         self._jobs.leases.set(count)
 
-    def lease_lost(self) -> None:
-        """Count a lease that ended under a running job."""
-        self._jobs.leases_lost.inc()
-
-    def renew_failed(self) -> None:
-        """Count a renewal that got no answer."""
-        self._jobs.renew_failures.inc()
+    def leases_counted(self, *, lost: int, renew_failures: int) -> None:
+        """Bring the counters up to the totals that the leases keep: lost ones, failed renewals."""
+        self._grow(self._jobs.leases_lost, lost)
+        self._grow(self._jobs.renew_failures, renew_failures)
 
     # Wake-ups
-
-    def wakeup_hint(self, source: str) -> None:
-        """Count a hint that work may exist."""
-        self._link.hints.labels(source).inc()
 
     def wakeup_ready(self, source: str, *, ready: bool) -> None:
         """Say whether a source is proven to hear of new rows."""
@@ -155,9 +151,10 @@ class Metrics:
         """Count jobs that a sweep found and no source had announced."""
         self._link.missed.inc(count)
 
-    def wakeup_reconnected(self, source: str) -> None:
-        """Count a connection of a source that had to be made anew."""
-        self._link.reconnects.labels(source).inc()
+    def wakeups_counted(self, source: str, *, hints: int, connections: int) -> None:
+        """Bring the counters up to the totals that a source keeps: hints, connections made."""
+        self._grow(self._link.hints.labels(source), hints)
+        self._grow(self._link.connections.labels(source), connections)
 
     def swept(self, rescued: int, failed: int) -> None:
         """Count what a sweep took back."""
@@ -246,6 +243,12 @@ class Metrics:
     def ready(self, *, ready: bool) -> None:
         """Say whether new work is taken."""
         self._worker.ready.set(ready)
+
+    def _grow(self, counter: Counter, total: int) -> None:
+        """Add what a total has grown by since it was last shown."""
+        shown = self._shown.get(counter, 0)
+        counter.inc(max(0, total - shown))
+        self._shown[counter] = total
 
     def _show_performance(self) -> None:
         figures = self._stats.performance()

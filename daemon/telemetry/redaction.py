@@ -10,9 +10,10 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from math import isfinite
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 HIDDEN = "[redacted]"
 
@@ -62,10 +63,15 @@ class Redactor:
         self._known: re.Pattern[str] | None = None
 
     def register(self, secret: str) -> None:
-        """Hide this value from now on, also where it is escaped or percent-encoded."""
-        if len(secret.strip()) < _SHORTEST:
+        """Hide this value from now on, also where it is escaped or percent-encoded.
+
+        Of a connection string the password alone is hidden too.
+        """
+        for part in {secret, secret.strip(), *_passwords(secret)}:
+            if len(part.strip()) >= _SHORTEST:
+                self._spellings.update(_spellings(part))
+        if not self._spellings:
             return
-        self._spellings.update(_spellings(secret), _spellings(secret.strip()))
         # Longest first: a secret that contains another one must vanish whole.
         ordered = sorted(self._spellings, key=len, reverse=True)
         self._known = re.compile("|".join(re.escape(spelling) for spelling in ordered))
@@ -111,6 +117,14 @@ def _as_text(value: Any) -> str:
         return str(value)
     except Exception as error:  # noqa: BLE001 -- any class may raise anything here
         return f"<{type(value).__name__}: {type(error).__name__} in __str__>"
+
+
+def _passwords(secret: str) -> Iterator[str]:
+    with suppress(ValueError):  # not a URL after all
+        password = urlsplit(secret).password
+        if password is not None:
+            yield password
+            yield unquote(password)
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ class Sampler(Generic[T]):
         on_sample: Callable[[T | None], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call `on_sample` in the event loop with every new value, None where the read failed."""
+        """Call `on_sample` in the event loop with every new value, None when there is none now."""
         self._name = name
         self._read = read
         self._interval_s = interval_s
@@ -56,9 +56,18 @@ class Sampler(Generic[T]):
         )
         thread.start()
         try:
-            await loop.create_future()
+            while True:
+                await asyncio.sleep(self._interval_s)
+                self._notice_age()
         finally:
             stop.set()
+
+    def _notice_age(self) -> None:
+        """Tell the listener, too, that a hanging reader's last value isn't true any more."""
+        if self._last is not None and self.sample() is None:
+            self._last = None
+            if self._on_sample is not None:
+                self._on_sample(None)
 
     def _sample_until(self, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
         while not stop.is_set():

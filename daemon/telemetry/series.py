@@ -78,9 +78,9 @@ class LinkSeries:
             ["source"],
             registry=registry,
         )
-        self.reconnects = Counter(
-            "ourvidz_wakeup_reconnects",
-            "Connections of a source that had to be made anew",
+        self.connections = Counter(
+            "ourvidz_wakeup_connections",
+            "Connections that a source has made, the first one too",
             ["source"],
             registry=registry,
         )

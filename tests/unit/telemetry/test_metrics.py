@@ -158,12 +158,10 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     """One act, one figure."""
     metrics.jobs_active(2)
     metrics.leases_held(3)
-    metrics.lease_lost()
-    metrics.renew_failed()
-    metrics.wakeup_hint("realtime")
+    metrics.leases_counted(lost=1, renew_failures=1)
+    metrics.wakeups_counted("realtime", hints=1, connections=1)
     metrics.wakeup_ready("listen", ready=True)
     metrics.wakeup_missed(2)
-    metrics.wakeup_reconnected("realtime")
     metrics.swept(4, 5)
     metrics.model_loaded("sdxl", 20.0)
     metrics.load_failed("sdxl")
@@ -184,7 +182,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
         'ourvidz_wakeup_hints_total{source="realtime"}': 1,
         'ourvidz_wakeup_source_ready{source="listen"}': 1,
         "ourvidz_wakeup_missed_jobs_total": 2,
-        'ourvidz_wakeup_reconnects_total{source="realtime"}': 1,
+        'ourvidz_wakeup_connections_total{source="realtime"}': 1,
         "ourvidz_sweep_rescued_jobs_total": 4,
         "ourvidz_sweep_failed_jobs_total": 5,
         'ourvidz_model_load_seconds_sum{model="sdxl"}': 20.0,
@@ -203,6 +201,21 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     }
     assert {name: found.get(name) for name in expected} == expected
     assert math.isnan(found["ourvidz_disk_used_bytes"])
+
+
+def test_totals_of_others_are_not_counted_twice(metrics: Metrics) -> None:
+    """Every scrape hands the same totals over again; one that fell counts nothing back."""
+    for total in (3, 3, 5):
+        metrics.leases_counted(lost=total, renew_failures=0)
+        metrics.wakeups_counted("realtime", hints=total, connections=1)
+        metrics.wakeups_counted("listen", hints=10 * total, connections=1)
+    metrics.wakeups_counted("listen", hints=0, connections=1)
+    found = scraped(metrics)
+
+    assert found["ourvidz_leases_lost_total"] == 5
+    assert found['ourvidz_wakeup_hints_total{source="realtime"}'] == 5
+    assert found['ourvidz_wakeup_hints_total{source="listen"}'] == 50
+    assert found['ourvidz_wakeup_connections_total{source="listen"}'] == 1
 
 
 def test_nothing_is_registered_globally() -> None:

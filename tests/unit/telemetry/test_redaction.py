@@ -81,6 +81,15 @@ def test_longer_secret_hides_the_one_inside() -> None:
     assert redactor.text("abcd-1234") == HIDDEN
 
 
+def test_password_of_a_connection_string_is_hidden_alone() -> None:
+    """A driver may name the password without the string around it, decoded or not."""
+    redactor = redactor_of("postgresql://worker:p%40ss-w0rd@db.example:5432/app")
+
+    assert redactor.text("tried p@ss-w0rd and p%40ss-w0rd at db.example") == (
+        f"tried {HIDDEN} and {HIDDEN} at db.example"
+    )
+
+
 def test_very_short_secret_is_not_hidden() -> None:
     """Else every line would be unreadable."""
     assert redactor_of("a", "", "  ").text("a cat") == "a cat"

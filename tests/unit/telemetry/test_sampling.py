@@ -54,6 +54,27 @@ async def test_hanging_reader_holds_up_nobody() -> None:
     assert sampler.sample() is None
 
 
+async def test_listener_hears_that_the_reader_hangs() -> None:
+    """Who is told of each value is also told when the last one is too old."""
+    leave = threading.Event()
+    values = iter([7])
+    seen: asyncio.Queue[int | None] = asyncio.Queue()
+
+    def read() -> int:
+        for value in values:
+            return value
+        leave.wait(60)
+        return 8
+
+    sampler = Sampler("x", read, interval_s=0.001, on_sample=seen.put_nowait)
+    running = asyncio.create_task(sampler.run())
+    rounds = [await asyncio.wait_for(seen.get(), 10) for _ in range(2)]
+    running.cancel()
+    leave.set()
+
+    assert rounds == [7, None]
+
+
 async def test_error_forgets_the_value() -> None:
     """After a failed read there is no value, and the listener is told so."""
     values = iter([7])
