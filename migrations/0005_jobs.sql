@@ -17,12 +17,12 @@ alter table public.jobs
     add column if not exists error_code text,
     add column if not exists attempts integer not null default 0,
     add column if not exists max_attempts integer not null default 3,
-    add column if not exists run_after timestamptz not null default now(),
+    add column if not exists run_after timestamptz not null default public.ourvidz_now(),
     add column if not exists cancel_requested_at timestamptz,
-    add column if not exists created_at timestamptz not null default now(),
+    add column if not exists created_at timestamptz not null default public.ourvidz_now(),
     add column if not exists started_at timestamptz,
     add column if not exists completed_at timestamptz,
-    add column if not exists updated_at timestamptz not null default now(),
+    add column if not exists updated_at timestamptz not null default public.ourvidz_now(),
     add column if not exists fair_tag double precision not null default 0;
 
 comment on column public.jobs.fair_tag is

@@ -1,0 +1,170 @@
+"""The jobs table over Supabase's REST interface: the same functions, called by name."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+import httpx
+
+from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
+from daemon.migrate import mismatch
+from daemon.ports import (
+    Backlog,
+    Demand,
+    SchemaMismatchError,
+    StoreRejectedError,
+    StoreUnavailableError,
+    SweepResult,
+    WorkerIdentity,
+)
+from daemon.store import rows
+
+if TYPE_CHECKING:
+    # The library costs half a second: it is loaded by the first call.
+    from postgrest import APIError
+    from supabase import AsyncClient
+
+_RETRYABLE_STATUS = ("5", "408", "429")
+_UNREACHED_DATABASE = ("PGRST000", "PGRST001", "PGRST002", "PGRST003")
+"""PostgREST's own codes for a database that it can't reach."""
+
+
+class SupabaseStore:
+    """`JobStore` on a Supabase client.
+
+    Args:
+        url: the project's address.
+        key: its role may execute the worker's functions; it never appears in an error.
+        timeout_s: how long a call may take.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout_s: float) -> None:
+        self._url = url
+        self._key = key
+        self._timeout_s = timeout_s
+        self._connections: httpx.AsyncClient | None = None
+        self._client: AsyncClient | None = None
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def check_schema(self) -> None:
+        """Raise `SchemaMismatchError` unless the database has exactly this daemon's schema."""
+        if error := mismatch(await self._call("ourvidz_schema_version", {})):
+            raise error
+
+    async def claim(
+        self, worker: WorkerIdentity, request_id: UUID, demands: Sequence[Demand], lease_s: float
+    ) -> list[Job]:
+        """Claim up to each demand's count, in fair order."""
+        arguments = {
+            "p_worker_id": worker.worker_id,
+            "p_instance_id": str(worker.instance_id),
+            "p_request_id": str(request_id),
+            "p_demands": rows.demand_entries(demands),
+            "p_lease_s": lease_s,
+        }
+        return [rows.job_of(row) for row in await self._call("claim_jobs", arguments)]
+
+    async def renew(self, claims: Sequence[UUID], lease_s: float) -> dict[UUID, LeaseState]:
+        """Extend the leases that are still held."""
+        arguments = {"p_claims": [str(claim) for claim in claims], "p_lease_s": lease_s}
+        return rows.lease_states(await self._call("renew_leases", arguments))
+
+    async def progress(self, reports: Sequence[Progress]) -> dict[UUID, LeaseState]:
+        """Write progress of claims that are still held."""
+        arguments = {"p_reports": rows.progress_entries(reports)}
+        return rows.lease_states(await self._call("report_progress", arguments))
+
+    async def finish(self, finishes: Sequence[Finish]) -> dict[UUID, Recorded]:
+        """Record outcomes, each fenced by its claim: all or none."""
+        arguments = {"p_finishes": rows.finish_entries(finishes)}
+        return rows.recorded(await self._call("finish_jobs", arguments))
+
+    async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
+        """Take back expired leases, and those of a dead predecessor if told so."""
+        arguments = {
+            "p_worker_id": worker.worker_id,
+            "p_instance_id": str(worker.instance_id),
+            "p_predecessor": predecessor,
+        }
+        [row] = await self._call("sweep_jobs", arguments)
+        return rows.sweep_result(row)
+
+    async def queue_summary(self) -> list[Backlog]:
+        """Count what is queued and processing, by job type."""
+        return [rows.backlog_of(row) for row in await self._call("queue_summary", {})]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        if self._connections is not None:
+            await self._connections.aclose()
+
+    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        client = await self._open()
+        from postgrest import APIError
+
+        try:
+            # Beside httpx's limits, which start anew with every piece that arrives.
+            async with asyncio.timeout(self._timeout_s + 1):
+                answer = await client.rpc(function, dict(arguments)).execute()
+        except APIError as error:
+            _translate(error)
+        except httpx.HTTPError as error:
+            # The text of some names the address, but none the headers with the key.
+            reason = str(error) or type(error).__name__
+            raise StoreUnavailableError(f"the REST interface can't be reached: {reason}") from error
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or "no answer in time"
+            raise StoreUnavailableError(f"the REST interface can't be reached: {reason}") from error
+        if isinstance(answer.data, str):
+            # The library passes on as text what isn't JSON: some proxy's page, and no answer.
+            raise StoreUnavailableError("the REST interface answered something else than JSON")
+        return answer.data
+
+    async def _open(self) -> "AsyncClient":
+        async with self._opening:
+            if self._closed:
+                raise StoreUnavailableError("the store is closed")
+            if self._client is None:
+                # In a thread: half a second of imports must not hold up leases.
+                await asyncio.to_thread(_load_library)
+                from supabase import AsyncClientOptions, SupabaseException, acreate_client
+
+                # HTTP/2 connections of long-lived workers are reset under load.
+                self._connections = httpx.AsyncClient(http2=False, timeout=self._timeout_s)
+                options = AsyncClientOptions(
+                    httpx_client=self._connections, auto_refresh_token=False, persist_session=False
+                )
+                try:
+                    self._client = await acreate_client(self._url, self._key, options)
+                except SupabaseException as error:
+                    # The library's own class for a malformed address or key; it quotes neither.
+                    raise StoreRejectedError(f"the Supabase client: {error}") from None
+            return self._client
+
+
+def _load_library() -> None:
+    import supabase
+
+    del supabase
+
+
+def _translate(error: "APIError") -> NoReturn:
+    """Raise the store's error for PostgREST's: without its details, which may show row data.
+
+    The code is an SQLSTATE, PostgREST's own code, or the status of an answer that isn't its.
+    """
+    code = str(error.code or "")
+    message = error.message or "refused without a word"
+    if rows.is_unmigrated(code, message):
+        raise mismatch(None) or SchemaMismatchError(message) from error
+    unavailable = (
+        code in _UNREACHED_DATABASE
+        or rows.is_unavailable(code)
+        or (len(code) == 3 and code.startswith(_RETRYABLE_STATUS))  # noqa: PLR2004 - an HTTP status
+    )
+    if unavailable:
+        raise StoreUnavailableError(f"{message} ({code})") from error
+    raise StoreRejectedError(f"{message} ({code})") from error
