@@ -6,22 +6,15 @@ loggers are silenced: what they would say reaches the supervisor as a status or 
 """
 
 import logging
-import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
-from uuid import uuid4
 
-from realtime import (
-    AsyncRealtimeChannel,
-    AsyncRealtimeClient,
-    RealtimePostgresChangesListenEvent,
-)
+from realtime import AsyncRealtimeClient
 from websockets.asyncio.client import ClientConnection
 
 HEARTBEAT_S = 15
 """The shortest interval that the client accepts: three replies may be lost before the silence
 counts."""
-_CHANGE = re.compile(r'"event"\s*:\s*"postgres_changes"')
 
 
 def silence_loggers() -> None:
@@ -97,30 +90,3 @@ class HeardClient(AsyncRealtimeClient):
                 running.cancel()
         if self._socket is not None:
             self._socket.transport.abort()
-
-
-def announces_change(frame: str) -> bool:
-    """Whether a frame tells of a changed row; its content doesn't matter."""
-    return _CHANGE.search(frame) is not None
-
-
-def queued_jobs(client: HeardClient) -> AsyncRealtimeChannel:
-    """Return a channel, not joined yet, that hears of each row that becomes queued.
-
-    The topic is random: the server closes a topic's older channel late, with a message that the
-    client takes for the newer one's.
-    """
-    channel = client.channel(f"ourvidz-jobs-{uuid4().hex}")
-    for event in (
-        RealtimePostgresChangesListenEvent.Insert,
-        RealtimePostgresChangesListenEvent.Update,
-    ):
-        channel.on_postgres_changes(
-            event,
-            # Hints are taken from the wire (`announces_change`); the binding needs a callback.
-            callback=lambda _payload: None,
-            table="jobs",
-            schema="public",
-            filter="status=eq.queued",
-        )
-    return channel

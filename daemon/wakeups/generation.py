@@ -13,6 +13,7 @@ It is never repaired: a client that rejoins ends up closed and deaf. Its owner s
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 from daemon.ports import WakeUp
 from daemon.wakeups.link import Link, LinkEvent, SourceRecord
 from daemon.wakeups.redaction import error_text, redact
+from daemon.wakeups.subscriptions import Subscription
 
 if TYPE_CHECKING:  # Importing the package takes time: see `_open`.
     from realtime import AsyncRealtimeChannel
 
     from daemon.wakeups.client import HeardClient
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +52,36 @@ class Generation:
     Args:
         url: the project's address.
         key: the API key; it is never shown.
+        subscription: what to ask for.
         wake: set at each hint and each confirmation.
         record: counts hints.
         times: time limits.
-        clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         url: str,
         key: str,
+        subscription: Subscription,
         *,
         wake: WakeUp,
         record: SourceRecord,
         times: GenerationTimes,
-        clock: Clock,
     ) -> None:
         self._url = url
         self._key = key
+        self._subscription = subscription
         self._wake = wake
         self._record = record
         self._times = times
-        self._clock = clock
-        self.link = Link(clock())
+        self._clock = time.monotonic
+        self.link = Link(self._clock())
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why it ended."""
         self.ready_s = 0.0
         """How long it was ready before it ended."""
         self._settled = asyncio.Event()
-        self._heard_at = clock()
+        self._heard_at = self.link.since
         self._client: HeardClient | None = None
         self._channel: AsyncRealtimeChannel | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -119,13 +120,13 @@ class Generation:
         try:
             # In a thread: the import of 0.2 s would hold up every lease's renewal.
             await asyncio.to_thread(import_module, "daemon.wakeups.client")
-            from daemon.wakeups.client import HeardClient, queued_jobs, silence_loggers
+            from daemon.wakeups.client import HeardClient, silence_loggers
 
             silence_loggers()
             self._client = HeardClient(self._url, self._key, self._heard)
             await self._client.connect()
             self._client.when_deaf(self.end)
-            self._channel = queued_jobs(self._client)
+            self._channel = self._subscription.channel(self._client)
             await self._join(self._channel)
         except Exception as error:  # noqa: BLE001  whatever the client raises, the next one may work
             self.end(error_text(error, self._key))
@@ -164,10 +165,8 @@ class Generation:
         return guarded
 
     def _heard(self, frame: str) -> None:
-        from daemon.wakeups.client import announces_change
-
         self._heard_at = self._clock()
-        if announces_change(frame):
+        if self._subscription.is_hint(frame):
             self._guarded(self._on_hint)()
 
     def _on_hint(self) -> None:
@@ -182,7 +181,7 @@ class Generation:
 
     def _on_system(self, message: Any) -> None:
         """Take a confirmation: rows may have come unannounced before it, so look for them."""
-        if message.extension != "postgres_changes":
+        if message.extension != self._subscription.extension:
             return
         self.link.move(LinkEvent.CONFIRMED, self._clock())
         self._settled.set()

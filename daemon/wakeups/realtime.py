@@ -16,6 +16,7 @@ from daemon.ports import WakeUp
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import Generation, GenerationTimes
 from daemon.wakeups.link import Link, SourceRecord
+from daemon.wakeups.subscriptions import BROADCAST, CHANGES
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ class RealtimeSource:
         random: draws from [0, 1).
     """
 
+    subscription = CHANGES
+
     def __init__(
         self,
         url: str,
@@ -46,7 +49,7 @@ class RealtimeSource:
         backoff: Backoff | None = None,
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        self.name = "realtime"
+        self.name = self.subscription.name
         self._url = url
         self._key = key
         self._recycle_after_s = recycle_after_s
@@ -90,10 +93,10 @@ class RealtimeSource:
         self._newest = Generation(
             self._url,
             self._key,
+            self.subscription,
             wake=wake,
             record=self._record,
             times=self._times,
-            clock=self._clock,
         )
         return self._newest
 
@@ -102,7 +105,7 @@ class RealtimeSource:
         if self._serving is not None:
             self._serving.end("replaced")
         self._serving = newest
-        _log.info("realtime_ready", generation=self._record.generations)
+        _log.info("realtime_ready", source=self.name, generation=self._record.generations)
         spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
         await asyncio.wait({newest.ended}, timeout=self._recycle_after_s * spread)
 
@@ -111,7 +114,7 @@ class RealtimeSource:
         delay_s = self._backoff.delay_after(ended.ready_s)
         # The same refusal every 30 s for a night is one line, not a thousand.
         log = _log.debug if reason == self._record.last_error else _log.warning
-        log("realtime_ended", reason=reason, retry_in_s=round(delay_s, 3))
+        log("realtime_ended", source=self.name, reason=reason, retry_in_s=round(delay_s, 3))
         self._record.last_error = reason
         await asyncio.sleep(delay_s)
 
@@ -120,3 +123,13 @@ class RealtimeSource:
         if self._serving is not None and self._serving.link.ready:
             return self._serving.link
         return self._newest.link if self._newest is not None else self._idle
+
+
+class BroadcastSource(RealtimeSource):
+    """Hears of queued rows from the table's trigger, by a broadcast on a private topic.
+
+    It has a socket of its own: the server makes a socket wait for seconds when it refuses a
+    private topic, heartbeats and change events too.
+    """
+
+    subscription = BROADCAST

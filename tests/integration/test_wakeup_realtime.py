@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import GenerationTimes
-from daemon.wakeups.realtime import RealtimeSource
+from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
 
 # The client logs a closed connection through an attribute that websockets has deprecated.
 pytestmark = pytest.mark.filterwarnings(
@@ -74,13 +74,13 @@ class Session:
         answer = {"status": "ok", "response": {"postgres_changes": changes}}
         await self.send("phx_reply", answer, ref=self.join["ref"])
 
-    async def system(self, status: str, message: str) -> None:
+    async def system(self, status: str, message: str, extension: str = "postgres_changes") -> None:
         channel = self.topic.removeprefix("realtime:")
         await self.send(
             "system",
             {
                 "channel": channel,
-                "extension": "postgres_changes",
+                "extension": extension,
                 "message": message,
                 "status": status,
             },
@@ -186,9 +186,15 @@ async def running(
         backoff=Backoff(lambda: 0.5, first_s=0.01, cap_s=0.02),
         random=lambda: 0.5,
     )
+    async with living(source, wake):
+        yield source
+
+
+@asynccontextmanager
+async def living(source: RealtimeSource, wake: asyncio.Event) -> AsyncIterator[None]:
     life = asyncio.create_task(source.run(wake))
     try:
-        yield source
+        yield
         assert not life.done()
     finally:
         life.cancel()
@@ -235,18 +241,51 @@ async def test_wakes_when_confirmed_and_at_each_change(wake: asyncio.Event) -> N
 
 
 async def test_asks_for_rows_that_become_queued(wake: asyncio.Event) -> None:
-    """New rows and re-queued rows are asked for, with the server's filter, on a random topic."""
+    """New rows and re-queued rows, filtered by the server, without their content."""
     async with scripted(good) as server, running(server, wake):
         await woken(wake)
         join = (await server.session(1)).join
 
-    queued = {"schema": "public", "table": "jobs", "filter": "status=eq.queued"}
+    queued = {
+        "schema": "public",
+        "table": "jobs",
+        "filter": "status=eq.queued",
+        "select": ["id"],
+    }
     assert join["payload"]["config"]["postgres_changes"] == [
         {"event": "INSERT"} | queued,
         {"event": "UPDATE"} | queued,
     ]
     assert join["payload"]["access_token"] == KEY
     assert len(join["topic"]) > len("realtime:ourvidz-jobs-")
+
+
+async def test_a_broadcast_is_a_hint(wake: asyncio.Event) -> None:
+    """The trigger's private topic: ready when the server says that it delivers, then hints."""
+
+    async def broadcasts(session: Session) -> None:
+        await session.joined()
+        await session.accept()
+        message = "Replication connection established"
+        await session.system("ok", message, extension="system")
+        session.confirmed.set()
+        await session.hold()
+
+    async with scripted(broadcasts) as server:
+        source = BroadcastSource(server.url, KEY, recycle_after_s=3600, times=FAST)
+        async with living(source, wake):
+            await woken(wake)
+            assert source.ready
+            session = await server.session(1)
+            hint = {"event": "wake", "payload": {}, "type": "broadcast"}
+            await session.send("broadcast", hint)
+            await woken(wake)
+
+            assert source.state()["name"] == "broadcast"
+            assert source.state()["hints"] == 1
+    assert session.join["topic"] == "realtime:ourvidz:jobs"
+    config = session.join["payload"]["config"]
+    assert (config["private"], config["broadcast"]["replication_ready"]) == (True, True)
 
 
 async def test_a_change_with_an_error_is_a_hint_too(wake: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from daemon.ports import WakeUpSource
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import GenerationTimes
 from daemon.wakeups.listen import ListenSource
-from daemon.wakeups.realtime import RealtimeSource
+from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
 from devstack.realtime import RealtimeSettings
 from devstack.stack import Stack
 
@@ -26,6 +26,7 @@ pytestmark = [
     ),
 ]
 
+SLOW = GenerationTimes(wake_again_s=60)
 INSERT = "insert into jobs (job_type, metadata) values ('chat', '{}') returning id"
 
 
@@ -97,6 +98,22 @@ async def test_a_notification_wakes(
         await woken(wake)
         await database.fetchval(INSERT)
         await woken(wake)
+
+
+async def test_a_broadcast_wakes(
+    stack: Stack, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """The table's own trigger is heard on its private topic, by the least of keys."""
+    send = "select to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null"
+    if not await database.fetchval(send):
+        pytest.skip("this stack has no broadcast from the database")
+    source = BroadcastSource(stack.url, stack.worker_key, recycle_after_s=3600, times=SLOW)
+    wake = asyncio.Event()
+    async with running(source, wake):
+        await woken(wake)
+        await database.fetchval(INSERT)
+        await woken(wake)
+        assert source.state()["hints"] == 1
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, None])
