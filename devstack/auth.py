@@ -42,7 +42,7 @@ class AuthError(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"code": status, "error_code": code, "msg": message}
+        self.body: dict[str, Any] = {"code": status, "error_code": code, "msg": message}
 
 
 class Auth:
@@ -111,7 +111,9 @@ class Auth:
             raise AuthError(422, "validation_failed", "Signup requires an email and a password")
         if len(password) < _SHORTEST_PASSWORD:
             message = f"Password should be at least {_SHORTEST_PASSWORD} characters."
-            raise AuthError(422, "weak_password", message)
+            weak = AuthError(422, "weak_password", message)
+            weak.body["weak_password"] = {"reasons": ["length"], "message": message}
+            raise weak
         try:
             user = await self._add(email, await asyncio.to_thread(hashed, password), body)
         except asyncpg.UniqueViolationError:

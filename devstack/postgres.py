@@ -6,15 +6,17 @@ also when our process is killed; a directory left by a killed server starts agai
 """
 
 import asyncio
+import fcntl
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import asyncpg
 
@@ -91,12 +93,13 @@ class Postgres:
 
     async def __aenter__(self) -> Self:
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        binaries = self._account.binaries()
-        self._password = _kept_secret(self._data_dir / "password")
-        if not (self._cluster / "PG_VERSION").exists():
-            await self._initialise(binaries)
-        await self._wait_for_predecessor()
+        self._lock = _locked(self._data_dir)
         try:
+            binaries = self._account.binaries()
+            self._password = _kept_secret(self._data_dir / "password")
+            if not (self._cluster / "PG_VERSION").exists():
+                await self._initialise(binaries)
+            await self._wait_for_predecessor()
             await self._start(binaries)
             if self._supabase:
                 await self._install_supabase()
@@ -114,31 +117,38 @@ class Postgres:
         await self._stop()
 
     async def _initialise(self, binaries: Path) -> None:
-        self._cluster.mkdir(mode=0o700, exist_ok=True)
-        self._account.own(self._cluster)
-        data = self._account.data_argument(self._cluster)
+        # Built aside, so that an interrupted first start leaves nothing that looks complete.
+        building = self._cluster.with_suffix(".new")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(mode=0o700)
+        self._account.own(building)
+        data = self._account.data_argument(building)
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-locale"]
         options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
-        await self._run([binaries / "initdb", "-D", data, *options, *locale])
+        await self._run(building, [binaries / "initdb", "-D", data, *options, *locale])
         # A password file would have to be readable for the other account; single-user mode takes
         # the password through a pipe.
         statement = f"alter role postgres password '{self._password}'\n"
         await self._run(
+            building,
             [binaries / "postgres", "--single", "-D", data, "-F", "postgres"],
             given=statement.encode(),
         )
-        (self._cluster / "pg_hba.conf").write_text(_HBA)
+        (building / "pg_hba.conf").write_text(_HBA)
+        building.rename(self._cluster)
 
-    async def _run(self, command: list[Path | str], given: bytes = b"") -> None:
-        process = await self._spawn(command, asyncio.subprocess.PIPE)
+    async def _run(self, folder: Path, command: list[Path | str], given: bytes = b"") -> None:
+        process = await self._spawn(folder, command, asyncio.subprocess.PIPE)
         output, _ = await process.communicate(given)
         if process.returncode != 0:
             raise StartError(f"{Path(command[0]).name} failed: {output.decode(errors='replace')}")
 
-    async def _spawn(self, command: list[Path | str], output: Any) -> asyncio.subprocess.Process:
+    async def _spawn(
+        self, folder: Path, command: list[Path | str], output: Any
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *command,
-            cwd=self._cluster,
+            cwd=folder,
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
@@ -159,7 +169,7 @@ class Postgres:
                 # PostgreSQL itself would take any program of that number for a server.
                 lock.unlink(missing_ok=True)
             elif asyncio.get_running_loop().time() > deadline:
-                raise StartError(f"another stack is running on {self._data_dir}; stop it first")
+                raise StartError(f"a PostgreSQL server doesn't leave {self._data_dir}; stop it")
             else:
                 await asyncio.sleep(0.05)
 
@@ -172,7 +182,7 @@ class Postgres:
             command += ["-c", f"{name}={value}"]
         log = self._data_dir / "postgres.log"
         with log.open("wb") as output:
-            self._process = await self._spawn(command, output)
+            self._process = await self._spawn(self._cluster, command, output)
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
         while not self._is_ready(self._process.pid):
             if self._process.returncode is not None:
@@ -208,17 +218,34 @@ class Postgres:
             await connection.close()
 
     async def _stop(self) -> None:
-        process = self._process
-        if process is None:
+        try:
+            if self._process is not None:
+                await _end(self._process)
+        finally:
+            self._lock.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Stop a server: in good order, then at once, then by force."""
+    for stop in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        if process.returncode is None:
+            process.send_signal(stop)
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
             return
-        for stop in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            if process.returncode is None:
-                process.send_signal(stop)
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-                return
-            except TimeoutError:
-                continue
+        except TimeoutError:
+            continue
+
+
+def _locked(data_dir: Path) -> IO[str]:
+    """Return a lock on a data directory, which ends with our process however that ends."""
+    lock = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StartError(f"another stack is running on {data_dir}; stop it first") from None
+    return lock
 
 
 def free_port() -> int:

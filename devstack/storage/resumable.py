@@ -61,8 +61,8 @@ class Resumable:
         """Return them."""
         one = _ROOT + "/{id}"
         return [
-            web.options(_ROOT, self._answering(self._abilities)),
-            web.post(_ROOT, self._answering(self._create)),
+            *(web.options(root, self._answering(self._abilities)) for root in (_ROOT, f"{_ROOT}/")),
+            *(web.post(root, self._answering(self._create)) for root in (_ROOT, f"{_ROOT}/")),
             web.head(one, self._answering(self._offset)),
             web.patch(one, self._answering(self._append)),
             web.delete(one, self._answering(self._abandon)),

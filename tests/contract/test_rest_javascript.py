@@ -1,0 +1,159 @@
+"""The official JavaScript client against the stack: tables, functions, users, files, changes."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from devstack.stack import Stack
+
+FOLDER = Path(__file__).parent / "js"
+SCENARIO_SECONDS = 60
+INSTALL_SECONDS = 240
+OLDEST_NODE = 20
+SQL = """
+    create table js_things (name text primary key, size int default 5, notes jsonb default '{}');
+    alter table js_things enable row level security;
+    alter publication supabase_realtime add table js_things;
+    create function js_add(a int, b int) returns int language sql stable as 'select a + b';
+    revoke execute on function js_add from public, anon;
+    create function js_nothing() returns void language sql as 'select';
+    create function js_who() returns uuid language sql stable as 'select auth.uid()';
+"""
+GONE = "drop table js_things; drop function js_add, js_nothing, js_who"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip, but not where everything is meant to run."""
+    message = f"the JavaScript client isn't tested: {what}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    """The path of a node that can run the client, whose packages are installed."""
+    found, npm = shutil.which("node"), shutil.which("npm")
+    if not found or not npm:
+        missing("node and npm aren't installed")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    if int(version.stdout.lstrip("v").split(".")[0]) < OLDEST_NODE:
+        missing(f"node {version.stdout.strip()} is older than {OLDEST_NODE}")
+    lock, marker = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
+    if not marker.exists() or marker.stat().st_mtime < lock.stat().st_mtime:
+        try:
+            subprocess.run(
+                [npm, "ci"], cwd=FOLDER, capture_output=True, check=True, timeout=INSTALL_SECONDS
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            missing("npm ci failed")
+    return found
+
+
+@pytest.fixture
+def scenario(stack: Stack, node: str, run_sql: Callable[[str], None]) -> Iterator[Any]:
+    """Run a scenario and return what it printed."""
+
+    def run(name: str) -> Any:
+        environment = {
+            "URL_OF_STACK": stack.url,
+            "ANON_KEY": stack.anon_key,
+            "SERVICE_ROLE_KEY": stack.service_role_key,
+        }
+        done = subprocess.run(
+            [node, "scenarios.mjs", name],
+            cwd=FOLDER,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SCENARIO_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    run_sql(SQL)
+    yield run
+    run_sql(GONE)
+
+
+def test_tables(scenario: Any) -> None:
+    """Reading and writing rows answers what the client promises."""
+    assert scenario("tables") == {
+        "insert": {"status": 201, "data": None},
+        "duplicate": {"status": 409, "data": None, "code": "23505"},
+        "returning": {"status": 201, "data": [{"name": "c", "size": 5}]},
+        "upsert": {"status": 201, "data": [{"name": "a", "size": 9}]},
+        "page": {"status": 206, "data": [{"name": "a"}, {"name": "b"}], "count": 3},
+        "head": {"status": 200, "data": None, "count": 3},
+        "filtered": {"status": 200, "data": [{"name": "a"}, {"name": "b"}, {"name": "c"}]},
+        "path": {"status": 200, "data": []},
+        "single": {"status": 200, "data": {"name": "b"}},
+        "none": {"status": 200, "data": None},
+        "several": {"status": 406, "data": None, "code": "PGRST116"},
+        "update": {"status": 200, "data": [{"size": 1}]},
+        "unfiltered": {"status": 400, "data": None, "code": "21000"},
+        "remove": {"status": 204, "data": None},
+    }
+
+
+def test_functions(scenario: Any) -> None:
+    """Functions are called by POST and GET, and refused where they weren't granted."""
+    assert scenario("functions") == {
+        "scalar": {"status": 200, "data": 3},
+        "read": {"status": 200, "data": 3},
+        "nothing": {"status": 204, "data": None},
+        "unknown": {"status": 404, "data": None, "code": "PGRST202"},
+        "refused": {"status": 401, "data": None, "code": "42501"},
+    }
+
+
+def test_users(scenario: Any) -> None:
+    """Users sign up, in and out, and their requests run as them."""
+    assert scenario("users") == {
+        "anonymous": True,
+        "same": True,
+        "wrong": "invalid_credentials",
+        "refreshed": True,
+        "role": "authenticated",
+        "out": None,
+    }
+
+
+def test_files(scenario: Any) -> None:
+    """Files go up raw, in forms and by ticket, and come back in every way."""
+    assert scenario("files") == {
+        "raw": True,
+        "form": "u/form.txt",
+        "twice": [400, "409", "The resource already exists"],
+        "replaced": None,
+        "signed": "new",
+        "open": ["in a form", "text/plain"],
+        "listed": ["form.txt", "raw.bin", "ticket.txt"],
+        "downloaded": "in a form",
+        "info": [9, "text/plain", {"n": 1}],
+        "there": [True, False],
+        "missing": True,
+        "removed": 3,
+        "gone": {"message": "Successfully deleted"},
+    }
+
+
+def test_resumable_uploads(scenario: Any) -> None:
+    """The usual TUS client uploads in chunks."""
+    assert scenario("resumable") == {
+        "progress": [400_000, 800_000, 1_000_000],
+        "same": True,
+        "type": "video/mp4",
+    }
+
+
+def test_changes(scenario: Any) -> None:
+    """An inserted row reaches a subscribed client."""
+    assert scenario("realtime") == {"eventType": "INSERT", "table": "js_things", "name": "live"}
