@@ -1,7 +1,12 @@
 """The side server on a real port, and how soon it answers."""
 
+import asyncio
+import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -29,8 +34,8 @@ class Starting:
         return b""
 
 
-def server(port: int = 0, host: str = LOOPBACK) -> SideServer:
-    return SideServer(build_app(Starting(), api_key=None), host, port)
+def server(port: int = 0, host: str = LOOPBACK, api_key: str | None = None) -> SideServer:
+    return SideServer(build_app(Starting(), api_key=api_key), host, port)
 
 
 async def test_answers_while_everything_else_is_still_starting() -> None:
@@ -43,6 +48,22 @@ async def test_answers_while_everything_else_is_still_starting() -> None:
         assert status.status == 200
 
 
+async def test_health_check_of_the_image_passes() -> None:
+    """The command in the Dockerfile, against a worker on another than the default port."""
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text()
+    (command,) = re.findall(r"(?m)^  CMD (\[.*\])$", dockerfile)
+
+    async with server() as side:
+        check = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *json.loads(command)[1:],
+            env={**os.environ, "OURVIDZ_SERVER__PORT": str(side.port)},
+        )
+        healthy = await asyncio.wait_for(check.wait(), 60)
+
+    assert healthy == 0
+
+
 async def test_taken_port_is_explained() -> None:
     """The operator reads a sentence with the port, and no chain of causes."""
     async with server() as first:
@@ -52,6 +73,24 @@ async def test_taken_port_is_explained() -> None:
 
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("key", [b"\xff\xfe", b"\xc3", "schlüssel".encode("latin-1")])
+async def test_key_that_is_no_text_is_wrong(key: bytes) -> None:
+    """Bytes that no client library would send are a wrong key, not a defect."""
+    async with server(api_key="schlüssel") as side:
+        reader, writer = await asyncio.open_connection(LOOPBACK, side.port)
+        writer.write(
+            b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: "
+            + key
+            + b"\r\n\r\n"
+        )
+        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    assert head.startswith(b"HTTP/1.1 401 ")
+    assert json.loads(body)["error_code"] == "UNAUTHORIZED"
 
 
 async def test_foreign_address_is_explained() -> None:
