@@ -9,6 +9,8 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
 Database: TypeAlias = "PoolConnectionProxy[Record]"
+# Schema and name of each published table, by its object id.
+Published: TypeAlias = Mapping[int, tuple[str, str]]
 # What is raised when the server has gone, is going or isn't there yet.
 UNREACHABLE = (
     OSError,
@@ -113,7 +115,7 @@ async def find_types(database: Database, oids: Iterable[int]) -> Mapping[int, Ty
     return {row["oid"]: Type(row["typname"], row["sql_name"]) for row in rows}
 
 
-async def published_tables(database: Database, publication: str) -> dict[int, tuple[str, str]]:
+async def published_tables(database: Database, publication: str) -> Published:
     """Return schema and name of each table in a publication, by its object id."""
     rows = await database.fetch(_PUBLISHED, publication)
     return {row["oid"]: (row["schemaname"], row["tablename"]) for row in rows}

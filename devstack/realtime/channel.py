@@ -99,6 +99,8 @@ class Channel:
 
     def push_broadcast(self, event: str, payload: Any) -> None:
         """Send a message that all members get; it names no join."""
+        if self._node.faults.deaf:
+            return
         if isinstance(payload, UserBroadcast):
             self._client.send(payload)
         else:

@@ -7,23 +7,32 @@ could not be delivered is lost, as on the real server: nobody is told.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import asyncpg
 
 from devstack.realtime.bindings import Binding
-from devstack.realtime.catalog import UNREACHABLE, published_tables
+from devstack.realtime.catalog import UNREACHABLE, Published, published_tables
 from devstack.realtime.delivery import letters_of
 from devstack.realtime.log import logged_changes
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.slot import SESSION, ReplicationSlot, replication_slot
 from devstack.realtime.subscriptions import Listener, Subscription, SubscriptionError, subscribe
 from devstack.realtime.tokens import Credentials
 
 _log = logging.getLogger(__name__)
 
-Wish = tuple[tuple[Binding, ...], Credentials]
+
+@dataclass
+class _Listening:
+    """What a listener wants, and what it has."""
+
+    bindings: Sequence[Binding]
+    credentials: Credentials
+    published: Published
+    subscriptions: Sequence[Subscription]
 
 
 class ChangeFeed:
@@ -32,16 +41,13 @@ class ChangeFeed:
     Args:
         dsn: A superuser's DSN.
         settings: Intervals and limits.
-        faults: May make it deaf.
     """
 
-    def __init__(self, dsn: str, settings: RealtimeSettings, faults: Faults) -> None:
+    def __init__(self, dsn: str, settings: RealtimeSettings) -> None:
         self._dsn = dsn
         self._settings = settings
-        self._faults = faults
         self._pool = asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=SESSION)
-        self._wishes: dict[Listener, Wish] = {}
-        self._in_force: dict[Listener, Sequence[Subscription]] = {}
+        self._listening: dict[Listener, _Listening] = {}
         self._wanted = asyncio.Event()
         self._slot_exists = asyncio.Event()
 
@@ -62,7 +68,7 @@ class ChangeFeed:
         """
         while True:
             try:
-                await self._put(listener, (tuple(bindings), credentials))
+                await self._put(listener, bindings, credentials)
                 break
             except UNREACHABLE:
                 await asyncio.sleep(self._settings.retry_s)
@@ -70,9 +76,8 @@ class ChangeFeed:
 
     def unsubscribe(self, listener: Listener) -> None:
         """Forget a listener."""
-        self._wishes.pop(listener, None)
-        self._in_force.pop(listener, None)
-        if not self._in_force:
+        self._listening.pop(listener, None)
+        if not self._listening:
             self._wanted.clear()
 
     async def run(self) -> None:
@@ -85,18 +90,18 @@ class ChangeFeed:
                 _log.warning("realtime: lost the replication slot: %s", error)
                 await asyncio.sleep(self._settings.retry_s)
 
-    async def _put(self, listener: Listener, wish: Wish) -> None:
-        self._wishes[listener] = wish
+    async def _put(
+        self, listener: Listener, bindings: Sequence[Binding], credentials: Credentials
+    ) -> None:
         try:
             async with self._pool.acquire() as database:
-                made = await subscribe(database, self._settings.publication, listener, *wish)
+                published = await published_tables(database, self._settings.publication)
+                made = await subscribe(database, published, listener, bindings, credentials)
         except SubscriptionError:
             self.unsubscribe(listener)
             raise
-        # It may have left, or asked for something else, while the database was asked.
-        if self._wishes.get(listener) == wish:
-            self._in_force[listener] = made
-            self._wanted.set()
+        self._listening[listener] = _Listening(bindings, credentials, published, made)
+        self._wanted.set()
 
     async def _serve(self) -> None:
         async with replication_slot(self._dsn, self._settings.publication) as slot:
@@ -109,15 +114,12 @@ class ChangeFeed:
     async def _read(self, slot: ReplicationSlot) -> None:
         clock = asyncio.get_running_loop().time
         last_wanted = last_check = clock()
-        published = await self._published()
         while clock() - last_wanted <= self._settings.slot_linger_s:
             if self._wanted.is_set():
                 last_wanted = clock()
             if clock() - last_check >= self._settings.publication_check_s:
                 last_check = clock()
-                former, published = published, await self._published()
-                if published != former:
-                    await self._subscribe_anew()
+                await self._check_publication()
             await self._poll(slot)
 
     async def _poll(self, slot: ReplicationSlot) -> None:
@@ -125,34 +127,43 @@ class ChangeFeed:
         if not changes:
             await asyncio.sleep(self._settings.idle_poll_interval_s)
             return
-        subscriptions = [item for made in self._in_force.values() for item in made]
-        sent = 0
-        if not self._faults.deaf:
-            try:
-                async with self._pool.acquire() as database:
-                    letters = await letters_of(
-                        database, changes, subscriptions, self._settings.max_record_bytes
-                    )
-            except (*UNREACHABLE, asyncpg.PostgresError) as error:
-                _log.warning("realtime: lost %d changes: %s", len(changes), error)
-                letters = []
-            for letter in letters:
+        subscriptions = [item for entry in self._listening.values() for item in entry.subscriptions]
+        limit = self._settings.max_record_bytes
+        try:
+            async with self._pool.acquire() as database:
+                letters = await letters_of(database, changes, subscriptions, limit)
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:
+            _log.warning("realtime: lost %d changes: %s", len(changes), error)
+            letters = []
+        for letter in letters:
+            # The database was asked in between: it may have left.
+            if letter.listener in self._listening:
                 letter.listener.deliver(letter.payload, letter.action, letter.binding_ids)
-            sent = len(letters)
-        if not sent:
+        if not letters:
             await asyncio.sleep(self._settings.poll_interval_s)
 
-    async def _published(self) -> Iterable[int]:
+    async def _check_publication(self) -> None:
+        """Make the subscriptions anew that were made when the publication had other tables."""
         async with self._pool.acquire() as database:
-            return (await published_tables(database, self._settings.publication)).keys()
+            published = await published_tables(database, self._settings.publication)
+        for listener, entry in list(self._listening.items()):
+            if entry.published != published:
+                await self._subscribe_anew(listener, entry, published)
 
-    async def _subscribe_anew(self) -> None:
-        """Make all subscriptions again after the publication's tables have changed."""
-        for listener, wish in list(self._wishes.items()):
-            try:
-                await self._put(listener, wish)
-            except SubscriptionError as error:
+    async def _subscribe_anew(
+        self, listener: Listener, entry: _Listening, published: Published
+    ) -> None:
+        try:
+            async with self._pool.acquire() as database:
+                made = await subscribe(
+                    database, published, listener, entry.bindings, entry.credentials
+                )
+        except SubscriptionError as error:
+            if self._listening.get(listener) is entry:
+                self.unsubscribe(listener)
                 listener.refused(str(error))
-            else:
-                if listener in self._in_force:
-                    listener.subscribed()
+        else:
+            # It may have left, or asked for something else, while the database was asked.
+            if self._listening.get(listener) is entry:
+                entry.published, entry.subscriptions = published, made
+                listener.subscribed()

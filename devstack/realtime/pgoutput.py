@@ -158,8 +158,9 @@ def decode(data: bytes) -> Message:
         ValueError: It isn't a message of this protocol version.
     """
     reader = _Reader(data)
-    kind = reader.character()
+    kind = chr(data[0]) if data else ""
     try:
+        reader.character()
         match kind:
             case "B":
                 reader.integer("q")  # the position of the transaction's end

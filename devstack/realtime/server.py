@@ -58,9 +58,7 @@ class Realtime:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as lifetime:
-            feed = await lifetime.enter_async_context(
-                ChangeFeed(self._dsn, self._settings, self.faults)
-            )
+            feed = await lifetime.enter_async_context(ChangeFeed(self._dsn, self._settings))
             self._node = Node(
                 self._settings, self.faults, self._verifier, ServiceRoleOnly(), self._topics, feed
             )

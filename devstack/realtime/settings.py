@@ -62,7 +62,7 @@ class Faults:
 
     Attributes:
         refuse: Handshakes are answered 503.
-        deaf: Channels stay joined, heartbeats are answered, changes are dropped.
+        deaf: Channels stay joined, heartbeats are answered, changes and broadcasts are dropped.
         mute_system_ok: Subscriptions work, and nobody is told.
         mute_heartbeats: Heartbeats aren't answered.
         delay_join_s: Pause before a join's answer; its socket waits too.

@@ -12,9 +12,9 @@ from devstack.realtime.bindings import Binding
 from devstack.realtime.catalog import (
     UNREACHABLE,
     Database,
+    Published,
     find_table,
     find_types,
-    published_tables,
 )
 from devstack.realtime.filters import Filter
 from devstack.realtime.pgoutput import Action
@@ -69,18 +69,24 @@ def identity_of(credentials: Credentials) -> Identity:
 
 async def subscribe(
     database: Database,
-    publication: str,
+    published: Published,
     listener: Listener,
     bindings: Sequence[Binding],
     credentials: Credentials,
 ) -> list[Subscription]:
     """Check bindings and make their subscriptions: all or none.
 
+    Args:
+        database: A superuser's connection.
+        published: Schema and name of each table in the publication, by its object id.
+        listener: Who gets the changes.
+        bindings: What for.
+        credentials: With whose eyes.
+
     Raises:
         SubscriptionError: One of them can't be served.
     """
     who = identity_of(credentials)
-    published = await published_tables(database, publication)
     made = []
     for binding in bindings:
         tables = frozenset(oid for oid, name in published.items() if _matches(binding, *name))

@@ -1,7 +1,8 @@
 """Ask the database which rows a subscriber may select, by becoming the subscriber."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -52,31 +53,43 @@ async def visible_rows(
         who: The subscriber.
     """
     try:
-        return Visible(await _select(database, table, key_types, keys, who), frozenset())
+        rows = await _ask(database, _many(table, key_types), _columns(keys), who)
+        return Visible(rows, frozenset())
     except UNREACHABLE:
         raise
     except asyncpg.PostgresError:
-        if len(keys) == 1:
-            return Visible(frozenset(), frozenset(keys))
-    # One row's error must not hide the others: halve until it stands alone.
-    positions = list(keys)
+        return await _one_by_one(database, _one(table, key_types), keys, who)
+
+
+async def _one_by_one(
+    database: Database, query: str, keys: Mapping[int, Key], who: Identity
+) -> Visible:
+    """Find out which rows the policy fails for.
+
+    The query for many may have shown it rows that nobody asked for.
+    """
     rows: set[int] = set()
     failed: set[int] = set()
-    for half in (positions[: len(keys) // 2], positions[len(keys) // 2 :]):
-        part = {position: keys[position] for position in half}
-        answer = await visible_rows(database, table, key_types, part, who)
-        rows |= answer.rows
-        failed |= answer.failed
+    for position, key in keys.items():
+        try:
+            rows |= await _ask(database, query, [position, *key], who)
+        except UNREACHABLE:
+            raise
+        except asyncpg.PostgresError:
+            failed.add(position)
     return Visible(frozenset(rows), frozenset(failed))
 
 
-async def _select(
-    database: Database,
-    table: str,
-    key_types: Mapping[str, Type],
-    keys: Mapping[int, Key],
-    who: Identity,
+async def _ask(
+    database: Database, query: str, arguments: Sequence[Any], who: Identity
 ) -> frozenset[int]:
+    async with database.transaction():
+        await database.execute(_BECOME, who.role, who.claims)
+        rows = await database.fetch(query, *arguments)
+    return frozenset(row["position"] for row in rows)
+
+
+def _many(table: str, key_types: Mapping[str, Type]) -> str:
     numbers = range(2, len(key_types) + 2)
     arrays = ", ".join(f"${number}::text[]" for number in numbers)
     names = ", ".join(f"v{number}" for number in numbers)
@@ -84,13 +97,23 @@ async def _select(
         f"stored.{quote(column)} = asked.v{number}::{type_.sql_name}"
         for number, (column, type_) in zip(numbers, key_types.items(), strict=True)
     )
-    query = f"""
+    return f"""
         select asked.position
         from unnest($1::integer[], {arrays}) as asked(position, {names})
         where exists (select 1 from {table} stored where {matches})
     """
-    async with database.transaction():
-        await database.execute(_BECOME, who.role, who.claims)
-        parts = (list(part) for part in zip(*keys.values(), strict=True))
-        rows = await database.fetch(query, list(keys), *parts)
-    return frozenset(row["position"] for row in rows)
+
+
+def _one(table: str, key_types: Mapping[str, Type]) -> str:
+    # The key is a constant, so that PostgreSQL looks at it before the policy.
+    matches = " and ".join(
+        f"stored.{quote(column)} = ${number}::text::{type_.sql_name}"
+        for number, (column, type_) in enumerate(key_types.items(), 2)
+    )
+    return f"""
+        select $1::integer as position where exists (select 1 from {table} stored where {matches})
+    """
+
+
+def _columns(keys: Mapping[int, Key]) -> list[list[Any]]:
+    return [list(keys), *(list(part) for part in zip(*keys.values(), strict=True))]

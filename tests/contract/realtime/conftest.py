@@ -140,7 +140,7 @@ class Client:
 
 @pytest.fixture
 async def serve(realtime_dsn: str) -> AsyncIterator[Callable[..., Any]]:
-    """Start a server: `await serve()`, or with other settings."""
+    """How to start a server, with these settings or others."""
     async with AsyncExitStack() as lifetime:
 
         async def start(settings: RealtimeSettings = FAST, **keys: str) -> Server:
@@ -166,7 +166,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def connect(http: aiohttp.ClientSession) -> Callable[..., Any]:
-    """Open a client: `await connect(server)`, with a role, key or token of one's own."""
+    """How to open a client, with a role, key or token of its own."""
 
     async def open_client(
         server: Server, role: str = "service_role", token: str = "", key: str = "", **claims: Any

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import asyncpg
+import jwt
 import pytest
 from aiohttp import WSMsgType
 
@@ -130,8 +131,6 @@ class Tokens:
 
 
 def without(token: str, claim: str) -> str:
-    import jwt
-
     claims = jwt.decode(token, SECRET, ["HS256"], {"verify_aud": False})
     return jwt.encode({key: claims[key] for key in claims if key != claim}, SECRET, "HS256")
 
