@@ -122,7 +122,13 @@ class PostgresStore:
             # The driver quotes pieces of the connection string, the password among them.
             reason = str(error) if isinstance(error, asyncpg.DataError) else "it can't be read"
             raise StoreRejectedError(f"the connection string or an argument: {reason}") from None
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.InterfaceError,
+            # The driver's own confusion when a connection is cut between two of its messages.
+            asyncpg.InternalClientError,
+        ) as error:
             # TimeoutError has no text of its own.
             reason = str(error) or "no answer in time"
             raise StoreUnavailableError(f"the database can't be reached: {reason}") from error

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from postgrest import APIError
     from supabase import AsyncClient
 
-_RETRYABLE_STATUS = ("5", "408", "429")
+_LIMITED = frozenset({408, 429})
 _UNREACHED_DATABASE = ("PGRST000", "PGRST001", "PGRST002", "PGRST003")
 """PostgREST's own codes for a database that it can't reach."""
 
@@ -111,11 +111,8 @@ class SupabaseStore:
                 answer = await client.rpc(function, dict(arguments)).execute()
         except APIError as error:
             _translate(error)
-        except httpx.HTTPError as error:
-            # The text of some names the address, but none the headers with the key.
-            reason = str(error) or type(error).__name__
-            raise StoreUnavailableError(f"the REST interface can't be reached: {reason}") from error
-        except (OSError, TimeoutError) as error:
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            # Some name the address, but none the headers with the key; time-outs have no text.
             reason = str(error) or "no answer in time"
             raise StoreUnavailableError(f"the REST interface can't be reached: {reason}") from error
         if isinstance(answer.data, str):
@@ -130,16 +127,20 @@ class SupabaseStore:
             if self._client is None:
                 # In a thread: half a second of imports must not hold up leases.
                 await asyncio.to_thread(_load_library)
-                from supabase import AsyncClientOptions, SupabaseException, acreate_client
+                from supabase import AsyncClientOptions, AsyncSupabaseException, acreate_client
 
                 # HTTP/2 connections of long-lived workers are reset under load.
-                self._connections = httpx.AsyncClient(http2=False, timeout=self._timeout_s)
+                self._connections = httpx.AsyncClient(
+                    http2=False,
+                    timeout=self._timeout_s,
+                    event_hooks={"response": [_refuse_non_answers]},
+                )
                 options = AsyncClientOptions(
                     httpx_client=self._connections, auto_refresh_token=False, persist_session=False
                 )
                 try:
                     self._client = await acreate_client(self._url, self._key, options)
-                except SupabaseException as error:
+                except AsyncSupabaseException as error:
                     # The library's own class for a malformed address or key; it quotes neither.
                     raise StoreRejectedError(f"the Supabase client: {error}") from None
             return self._client
@@ -151,20 +152,29 @@ def _load_library() -> None:
     del supabase
 
 
+async def _refuse_non_answers(response: httpx.Response) -> None:
+    """Raise for what gateways and limits say: the library would lose the status.
+
+    PostgREST's own 500 carries the database's code, which decides.
+    """
+    status = response.status_code
+    refused = status in _LIMITED or status > httpx.codes.INTERNAL_SERVER_ERROR
+    if status == httpx.codes.INTERNAL_SERVER_ERROR:
+        refused = b'"code"' not in await response.aread()
+    if refused:
+        text = f"status {status} {response.reason_phrase}"
+        raise httpx.HTTPStatusError(text, request=response.request, response=response)
+
+
 def _translate(error: "APIError") -> NoReturn:
     """Raise the store's error for PostgREST's: without its details, which may show row data.
 
-    The code is an SQLSTATE, PostgREST's own code, or the status of an answer that isn't its.
+    The code is an SQLSTATE or PostgREST's own.
     """
     code = str(error.code or "")
     message = error.message or "refused without a word"
     if rows.is_unmigrated(code, message):
         raise mismatch(None) or SchemaMismatchError(message) from error
-    unavailable = (
-        code in _UNREACHED_DATABASE
-        or rows.is_unavailable(code)
-        or (len(code) == 3 and code.startswith(_RETRYABLE_STATUS))  # noqa: PLR2004 - an HTTP status
-    )
-    if unavailable:
+    if code in _UNREACHED_DATABASE or rows.is_unavailable(code):
         raise StoreUnavailableError(f"{message} ({code})") from error
     raise StoreRejectedError(f"{message} ({code})") from error

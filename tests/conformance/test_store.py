@@ -65,7 +65,7 @@ async def test_claimed_job_carries_what_its_author_wrote(
     [run] = await database.runs(job_id)
     assert job.created_at == row["created_at"]
     assert expected == replace(job, created_at=NOON)
-    assert ("processing", 1, NOON) == (row["status"], row["attempts"], row["started_at"])
+    assert (row["status"], row["attempts"], row["started_at"]) == ("processing", 1, NOON)
     assert (job.claim_id, WORKER.worker_id, WORKER.instance_id, NOON + timedelta(seconds=12)) == (
         run["claim_id"], run["worker_id"], run["instance_id"], run["lease_expires_at"]
     )  # fmt: skip
@@ -84,7 +84,7 @@ async def test_claim_asked_again_gives_the_same_claims(
 
     assert len(first) == 2
     assert first == again
-    assert [1, 1] == [(await database.row(job.id))["attempts"] for job in again]
+    assert [(await database.row(job.id))["attempts"] for job in again] == [1, 1]
 
 
 async def test_same_request_sent_twice_at_once_claims_once(
@@ -100,7 +100,7 @@ async def test_same_request_sent_twice_at_once_claims_once(
     )
 
     assert all(answers[0] == answer for answer in answers)
-    assert 5 == await database.owner.fetchval("select count(*) from job_runs")
+    assert await database.owner.fetchval("select count(*) from job_runs") == 5
 
 
 async def test_no_job_is_claimed_twice(store: JobStore, database: JobsDatabase) -> None:
@@ -117,9 +117,9 @@ async def test_no_job_is_claimed_twice(store: JobStore, database: JobsDatabase) 
         job for jobs in await asyncio.gather(*(claim_all() for _ in range(8))) for job in jobs
     ]
 
-    assert 200 == len(claimed)
+    assert len(claimed) == 200
     assert ids == {job.id for job in claimed}
-    assert 200 == len({job.claim_id for job in claimed})
+    assert len({job.claim_id for job in claimed}) == 200
 
 
 async def test_demands_are_served_each_by_its_count(
@@ -133,18 +133,18 @@ async def test_demands_are_served_each_by_its_count(
         WORKER, uuid4(), [Demand(("chat", "enhance"), 2), Demand(("video_fast",), 1)], LEASE_S
     )
 
-    assert 2 == sum(job.job_type in {"chat", "enhance"} for job in jobs)
-    assert 1 == sum(job.job_type == "video_fast" for job in jobs)
-    assert 3 == len(jobs)
+    assert sum(job.job_type in {"chat", "enhance"} for job in jobs) == 2
+    assert sum(job.job_type == "video_fast" for job in jobs) == 1
+    assert len(jobs) == 3
 
 
 async def test_nothing_is_claimed_that_is_not_due(store: JobStore, database: JobsDatabase) -> None:
     """A delayed job waits for its time."""
     await database.insert(run_after=NOON + timedelta(seconds=30))
 
-    assert [] == await claim(store)
+    assert await claim(store) == []
     await database.pass_time(30)
-    assert 1 == len(await claim(store))
+    assert len(await claim(store)) == 1
 
 
 async def test_higher_priority_goes_first(store: JobStore, database: JobsDatabase) -> None:
@@ -192,7 +192,7 @@ async def test_expired_lease_may_be_renewed_until_it_is_rescued(
     await database.pass_time(60)
 
     assert {job.claim_id: LeaseState.HELD} == await store.renew([job.claim_id], LEASE_S)
-    assert 0 == (await store.sweep(WORKER)).rescued
+    assert (await store.sweep(WORKER)).rescued == 0
 
 
 async def test_progress_is_written_only_when_it_says_something_new(
@@ -223,7 +223,7 @@ async def test_completed_job_shows_its_result(store: JobStore, database: JobsDat
     [job] = await claim(store)
     await database.pass_time(3)
 
-    assert Recorded.RECORDED == await finish(store, job, Completed({"response": "a lake"}))
+    assert await finish(store, job, Completed({"response": "a lake"})) == Recorded.RECORDED
 
     row = await database.row(job_id)
     [run] = await database.runs(job_id)
@@ -231,7 +231,7 @@ async def test_completed_job_shows_its_result(store: JobStore, database: JobsDat
         row["status"], json.loads(row["result"]), row["progress"], row["error"],
         row["completed_at"],
     )  # fmt: skip
-    assert ("completed", {"run": 1.5}) == (run["outcome"], json.loads(run["timings"]))
+    assert (run["outcome"], json.loads(run["timings"])) == ("completed", {"run": 1.5})
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ async def test_no_character_or_number_costs_a_result(
     job_id = await database.insert()
     [job] = await claim(store)
 
-    assert Recorded.RECORDED == await finish(store, job, Completed({"text": written}))
+    assert await finish(store, job, Completed({"text": written})) == Recorded.RECORDED
     assert {"text": stored} == json.loads((await database.row(job_id))["result"])
 
 
@@ -265,10 +265,10 @@ async def test_failed_job_shows_error_and_code(store: JobStore, database: JobsDa
     await finish(store, job, Failed("VRAM out of memory\0", ErrorCode.VRAM_OVERFLOW))
 
     row = await database.row(job_id)
-    assert ("failed", "VRAM out of memory\ufffd", "VRAM_OVERFLOW") == (
+    assert (
         row["status"], row["error"], row["error_code"]
-    )  # fmt: skip
-    assert [] == await claim(store)
+    ) == ("failed", "VRAM out of memory\ufffd", "VRAM_OVERFLOW")  # fmt: skip
+    assert await claim(store) == []
 
 
 async def test_retried_job_waits_and_fails_with_its_last_attempt(
@@ -279,24 +279,24 @@ async def test_retried_job_waits_and_fails_with_its_last_attempt(
     retry = Retry("storage is away", ErrorCode.NETWORK_ERROR, 4.0)
 
     [first] = await claim(store)
-    assert Recorded.RECORDED == await finish(store, first, retry)
+    assert await finish(store, first, retry) == Recorded.RECORDED
     waiting = await database.row(job_id)
-    assert [] == await claim(store)
+    assert await claim(store) == []
     await database.pass_time(4)
     [second] = await claim(store)
     running = await database.row(job_id)
-    assert Recorded.RECORDED == await finish(store, second, retry)
-    assert Recorded.RECORDED == await finish(store, second, retry)
+    assert await finish(store, second, retry) == Recorded.RECORDED
+    assert await finish(store, second, retry) == Recorded.RECORDED
 
     ended = await database.row(job_id)
     assert ("queued", "storage is away", NOON + timedelta(seconds=4)) == (
         waiting["status"], waiting["error"], waiting["run_after"]
     )  # fmt: skip
-    assert (2, None, None) == (second.attempt, running["error"], running["error_code"])
-    assert ("failed", "storage is away", "NETWORK_ERROR") == (
+    assert (second.attempt, running["error"], running["error_code"]) == (2, None, None)
+    assert (
         ended["status"], ended["error"], ended["error_code"]
-    )  # fmt: skip
-    assert ["retried", "failed"] == [run["outcome"] for run in await database.runs(job_id)]
+    ) == ("failed", "storage is away", "NETWORK_ERROR")  # fmt: skip
+    assert [run["outcome"] for run in await database.runs(job_id)] == ["retried", "failed"]
 
 
 async def test_released_job_is_not_counted_and_keeps_its_place(
@@ -308,7 +308,7 @@ async def test_released_job_is_not_counted_and_keeps_its_place(
     [job] = await claim(store)
     before = (await database.row(job_id))["fair_tag"]
 
-    assert Recorded.RECORDED == await finish(store, job, Released("drained"))
+    assert await finish(store, job, Released("drained")) == Recorded.RECORDED
 
     row = await database.row(job_id)
     [again] = await claim(store)
@@ -341,7 +341,7 @@ async def test_finish_asked_again_is_recorded_and_writes_nothing(
     before = await database.row(job_id)
     again = await finish(store, job, outcome)
 
-    assert (Recorded.RECORDED, Recorded.RECORDED) == (first, again)
+    assert (first, again) == (Recorded.RECORDED, Recorded.RECORDED)
     assert before == await database.row(job_id)
 
 
@@ -365,10 +365,10 @@ async def test_stale_claim_changes_nothing(store: JobStore, database: JobsDataba
         Cancelled(),
         Released("x"),
     ):
-        assert Recorded.STALE == await finish(store, stale, outcome)
+        assert await finish(store, stale, outcome) == Recorded.STALE
 
     assert before == await database.row(job_id)
-    assert Recorded.RECORDED == await finish(store, owner, Completed({}))
+    assert await finish(store, owner, Completed({})) == Recorded.RECORDED
 
 
 async def test_batch_holds_every_kind_of_outcome(store: JobStore, database: JobsDatabase) -> None:
@@ -391,15 +391,15 @@ async def test_batch_holds_every_kind_of_outcome(store: JobStore, database: Jobs
     expected = {job.claim_id: Recorded.RECORDED for job in jobs} | {unknown: Recorded.STALE}
     statuses = [(await database.row(job.id))["status"] for job in jobs]
     assert expected == answers
-    assert ["completed", "failed", "queued", "cancelled", "queued"] == statuses
+    assert statuses == ["completed", "failed", "queued", "cancelled", "queued"]
 
 
 async def test_empty_calls_are_allowed(store: JobStore, database: JobsDatabase) -> None:
     """Nothing to do is no error."""
-    assert {} == await store.renew([], LEASE_S)
-    assert {} == await store.progress([])
-    assert {} == await store.finish([])
-    assert [] == await store.claim(WORKER, uuid4(), [], LEASE_S)
+    assert await store.renew([], LEASE_S) == {}
+    assert await store.progress([]) == {}
+    assert await store.finish([]) == {}
+    assert await store.claim(WORKER, uuid4(), [], LEASE_S) == []
 
 
 async def test_queue_summary_counts_by_job_type(store: JobStore, database: JobsDatabase) -> None:
