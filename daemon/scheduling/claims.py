@@ -69,22 +69,40 @@ def _cost(claim: Claim) -> tuple[int, int, int]:
 def _claim_on(state: State, lane: Lane, place: Placement) -> Claim | None:
     """Work out who must go on one device.
 
-    Reservations of those who stay aren't counted against them: they end by themselves and then
+    Reservations of those who stay are no reason to evict them: they end by themselves and then
     find no spare bytes. What is being evicted counts as gone.
     """
     model, ledger = lane.model.name, state.ledgers[place.device]
-    spare = ledger.usable_bytes - state.estimates.activation(*lane.key)
-    if place.residency not in PRESENT:
-        spare -= state.estimates.weights(model)
     here = [each for each in state.placements_on[place.device] if each.residency in PRESENT]
-    spare -= sum(ledger.weights_of(each.model.name) for each in here)
+    spare = ledger.usable_bytes - sum(ledger.weights_of(each.model.name) for each in here)
+    if place not in here:
+        spare -= state.estimates.weights(model)
     others = sorted((each for each in here if each is not place), key=_least_missed(state))
-    victims = _fewest(state, others, -spare)
+    victims = _fewest(state, others, state.estimates.activation(*lane.key) - spare)
     if victims is None:
         return None
     spare += sum(ledger.weights_of(victim.model.name) for victim in victims)
-    spare -= sum(ledger.reserved_by(each.model.name) for each in here if each not in victims)
-    return Claim(lane, place, tuple(victims), spare)
+    spare -= sum(ledger.reserved_by(each.model.name) for each in others if each not in victims)
+    return Claim(lane, place, tuple(victims), spare - _reserved_with(state, lane, place))
+
+
+def _reserved_with(state: State, lane: Lane, place: Placement) -> int:
+    """Return what the lane's model will have reserved on the device once the claim is served.
+
+    1. What it has reserved, and the run.
+    2. No slot is free: a run ends first and leaves its bytes.
+    3. The budget is full: runs end until it isn't.
+    """
+    ledger, quality = state.ledgers[place.device], lane.quality
+    activation = state.estimates.activation(*lane.key)
+    if place.residency not in PRESENT:
+        return activation
+    held = ledger.reserved_by(lane.model.name)
+    reserved = held + activation  # 1
+    by_quality = place.runs_by_quality.get(quality.name, 0)
+    if by_quality >= quality.concurrency or place.runs >= lane.model.max_concurrent:  # 2
+        reserved -= min(activation, held)
+    return min(reserved, held + ledger.budget_room_of(lane.model.name))  # 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +172,17 @@ def _weights(state: State, placement: Placement) -> int:
     return state.ledgers[placement.device].weights_of(placement.model.name)
 
 
-def _least_missed(state: State) -> Callable[[Placement], tuple[bool, bool, bool, float]]:
-    """Return the sort key of who goes first: not loading, nobody waits, no runs, longest idle."""
+def _least_missed(state: State) -> Callable[[Placement], tuple[bool, int, bool, float]]:
+    """Return the sort key of who goes first: not loading, fewest runs, nobody waits, longest idle.
 
-    def key(placement: Placement) -> tuple[bool, bool, bool, float]:
+    Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
+    """
+
+    def key(placement: Placement) -> tuple[bool, int, bool, float]:
         return (
             placement.residency is Residency.LOADING,
-            state.waiting_of[placement.model.name] > 0,
-            placement.runs > 0,
+            placement.runs,
+            not placement.runs and state.waiting_of[placement.model.name] > 0,
             placement.idle_since_s,
         )
 

@@ -24,6 +24,7 @@ class _Account:
 
     budget: int
     weights: int
+    settled: bool = False
     overrun: int = 0
     reserved: int = 0
     runs: dict[str, int] = field(default_factory=dict)
@@ -80,7 +81,10 @@ class Ledger:
         Then the model also holds all that was free, so that nothing is promised beside it: the
         caller unloads it.
         """
-        account = self._accounts[model]
+        account = self._accounts.get(model)
+        if account is None or account.settled or account.runs:
+            raise VramInvariantError(f"{model} isn't being loaded on device {self.device.index}")
+        account.settled = True
         extra = measured - account.weights
         if measured <= account.budget and extra <= self.free_bytes:
             self._take(extra, f"measured weights of {model}")
