@@ -1,0 +1,167 @@
+"""The ledger: what it promises, what it refuses, and that its sums are right in any order."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.scheduling.models import DeviceSpec
+from daemon.scheduling.vram import Ledger, VramInvariantError
+
+
+def ledger(usable: int = 100) -> Ledger:
+    return Ledger(DeviceSpec(0, usable + 10, 10))
+
+
+def test_the_reserve_is_never_promised() -> None:
+    """Capacity minus reserve is all that there is."""
+    book = ledger(100)
+    book.hold_weights("a", 100, budget=200)
+
+    assert book.free_bytes == 0
+    with pytest.raises(VramInvariantError, match="1 bytes beside 100 held, 100 usable"):
+        book.hold_weights("b", 1, budget=200)
+
+
+def test_weights_and_runs_of_a_model_stay_within_its_budget() -> None:
+    """A budget binds although the device has room."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=50)
+    book.reserve("1", "a", 15)
+
+    assert book.room_of("a") == 5
+    with pytest.raises(VramInvariantError, match="6 bytes beside 30 of weights and 15 reserved"):
+        book.reserve("2", "a", 6)
+
+
+def test_runs_of_two_models_share_the_device() -> None:
+    """What one reserves, the other can't."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=100)
+    book.hold_weights("b", 30, budget=100)
+    book.reserve("1", "a", 35)
+
+    assert book.room_of("b") == 5
+    with pytest.raises(VramInvariantError):
+        book.reserve("2", "b", 6)
+
+
+def test_measured_weights_replace_the_expected_ones() -> None:
+    """Smaller ones give bytes back, larger ones take what is free."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+
+    assert book.settle_weights("a", 20)
+    assert book.free_bytes == 80
+
+
+@pytest.mark.parametrize(("measured", "others"), [(61, 0), (55, 50)])
+def test_weights_that_do_not_fit_leave_nothing_free(measured: int, others: int) -> None:
+    """Above the budget, or above what is free: nothing more is promised until they are gone."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book.hold_weights("b", others, budget=60)
+
+    assert not book.settle_weights("a", measured)
+    assert book.free_bytes == 0
+    book.check()
+    book.release_model("a")
+    assert book.free_bytes == 100 - others
+
+
+def test_a_model_that_is_gone_takes_its_reservations_with_it() -> None:
+    """A dead engine's runs free nothing before it is gone, and everything then."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book.reserve("1", "a", 10)
+    book.release_model("a")
+
+    assert book.free_bytes == 100
+    with pytest.raises(VramInvariantError):
+        book.release("1", "a")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda book: book.hold_weights("a", 1, budget=1),
+        lambda book: book.hold_weights("b", 2, budget=1),
+        lambda book: book.reserve("1", "a", 1),
+        lambda book: book.reserve("2", "b", 1),
+        lambda book: book.release("2", "a"),
+        lambda book: book.settle_weights("a", 30),
+        lambda book: book.settle_weights("b", 30),
+        lambda book: book.release_model("b"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(act: Callable[[Ledger], object]) -> None:
+    """Holding twice, reserving twice or for an absent model, returning what nobody holds."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book.reserve("1", "a", 1)
+
+    with pytest.raises(VramInvariantError):
+        act(book)
+    book.check()
+
+
+def test_check_notices_sums_that_went_wrong() -> None:
+    """The kept sums are compared with the single entries."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book.reserve("1", "a", 1)
+    book._held -= 1
+
+    with pytest.raises(VramInvariantError, match="30 bytes kept, 31 counted"):
+        book.check()
+    book._accounts["a"].reserved = 0
+    with pytest.raises(VramInvariantError, match="0 kept, 1 counted"):
+        book.check()
+
+
+def test_check_notices_a_model_above_its_budget() -> None:
+    """A budget that was passed behind the ledger's back."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book._accounts["a"].budget = 20
+
+    with pytest.raises(VramInvariantError, match="more than 20 bytes"):
+        book.check()
+
+
+Step = tuple[str, str, str, int]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["hold", "settle", "reserve", "release", "gone"]),
+            st.sampled_from("abc"),
+            st.sampled_from("12345"),
+            st.integers(0, 60),
+        ),
+        max_size=60,
+    )
+)
+def test_no_order_of_acts_breaks_the_invariant(steps: list[Step]) -> None:
+    """Each act is refused or keeps every sum; a refused one changes nothing."""
+    book = ledger(100)
+    for act, model, run, n_bytes in steps:
+        before = book.free_bytes
+        try:
+            match act:
+                case "hold":
+                    book.hold_weights(model, n_bytes, budget=50)
+                case "settle":
+                    book.settle_weights(model, n_bytes)
+                case "reserve":
+                    book.reserve(run, model, n_bytes)
+                case "release":
+                    book.release(run, model)
+                case "gone":
+                    book.release_model(model)
+        except VramInvariantError:
+            assert book.free_bytes == before
+        book.check()
