@@ -65,7 +65,7 @@ class Realtime:
             tasks = await lifetime.enter_async_context(asyncio.TaskGroup())
             reading = tasks.create_task(feed.run())
             lifetime.callback(reading.cancel)
-            lifetime.push_async_callback(self._close_all)
+            lifetime.push_async_callback(self.close_sockets)
             self._lifetime = lifetime.pop_all()
         return self
 
@@ -77,8 +77,11 @@ class Realtime:
     ) -> None:
         await self._lifetime.__aexit__(kind, error, traceback)
 
-    async def _close_all(self) -> None:
-        """Close every socket with 1012, as the real server does on SIGTERM."""
+    async def close_sockets(self, _: web.Application | None = None) -> None:
+        """Close every socket with 1012, as the real server does on SIGTERM; let in no others.
+
+        For an application's `on_shutdown`: aiohttp would wait for the sockets and then drop them.
+        """
         self._node = None
         self.faults.drop_all(WSCloseCode.SERVICE_RESTART)
         with suppress(TimeoutError):

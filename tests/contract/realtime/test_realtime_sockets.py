@@ -158,7 +158,7 @@ async def test_stopping_closes_with_1012(serve: Serve, connect: Connect) -> None
     await client.reply()
     closing = asyncio.create_task(client.closed())
 
-    await server.realtime.__aexit__(None, None, None)
+    await server.realtime.close_sockets()
 
     assert await closing == 1012
 
