@@ -1,6 +1,6 @@
 """The whole stack: PostgreSQL, and one HTTP server in front that speaks for Supabase's services.
 
-Lifetimes nest: database, connections, Realtime, server; what starts first stops last.
+Lifetimes nest: database, connections, server, Realtime; what starts first stops last.
 """
 
 import json
@@ -107,15 +107,16 @@ class Stack:
         visitors = await self._pool(self._postgres.dsn_of("authenticator"))
         owners = await self._pool(self._postgres.dsn)
         gate = Gate(self.keys, self.jwt_secret)
-        self.realtime = await self._exit.enter_async_context(
-            Realtime(self.dsn, self.jwt_secret, self.keys.roles(), self._realtime_settings)
-        )
+        opaque = {self.keys.publishable: "anon", self.keys.secret: "service_role"}
+        self.realtime = Realtime(self.dsn, self.jwt_secret, opaque, self._realtime_settings)
         app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_cross_origin])
         app.add_routes(Rest(visitors, gate).routes())
         app.add_routes(Storage(owners, gate, self._data_dir / "storage", self.jwt_secret).routes())
         app.add_routes(Auth(owners, gate, self.jwt_secret).routes())
         app.add_routes(self.realtime.routes())
         await self._serve(app)
+        # Last to start, so first to stop: its sockets want to be closed by a server that runs.
+        await self._exit.enter_async_context(self.realtime)
 
     async def _pool(self, dsn: str) -> Pool:
         # Statements aren't kept: a migration in the middle of a test would make them stale.
@@ -123,7 +124,8 @@ class Stack:
         return await self._exit.enter_async_context(pool)
 
     async def _serve(self, app: web.Application) -> None:
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=2)
+        # As with the real services, a client that goes away doesn't stop what it has begun.
+        runner = web.AppRunner(app, shutdown_timeout=2)
         self._exit.push_async_callback(runner.cleanup)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port)

@@ -1,8 +1,10 @@
 """Writing tables as the official Python client does it."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from postgrest.exceptions import APIError
@@ -120,6 +122,32 @@ async def test_a_refused_write_leaves_no_trace(service: AsyncClient, ask: Any, c
 
     assert caught.value.code == code
     assert left.data == [{"label": "x", "width": 80}, {"label": "y", "width": 80}]
+
+
+async def test_a_client_that_goes_away_does_not_stop_its_write(stack: Any) -> None:
+    """What a client began is committed, though it didn't wait for the answer."""
+    gate, watcher = await asyncpg.connect(stack.dsn), await asyncpg.connect(stack.dsn)
+    written = asyncio.Event()
+    await watcher.execute(
+        "create function tell() returns trigger language plpgsql as $$"
+        " begin perform pg_notify('written', new.label); return new; end $$;"
+        " create trigger tell after insert on shelves for each row execute function tell()"
+    )
+    await watcher.add_listener("written", lambda *_: written.set())
+    transaction = gate.transaction()
+    await transaction.start()
+    await gate.execute("lock table shelves in share mode")
+    async with httpx.AsyncClient(headers={"apikey": stack.service_role_key}) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"{stack.url}/rest/v1/shelves", json={"label": "a"}, timeout=0.2)
+    await transaction.rollback()
+    await asyncio.wait_for(written.wait(), 10)
+    rows = await watcher.fetchval("select count(*) from shelves")
+    await watcher.execute("drop function tell cascade")
+    await gate.close()
+    await watcher.close()
+
+    assert rows == 1
 
 
 @pytest.mark.parametrize(
