@@ -1,5 +1,7 @@
 -- What differs between a fresh table and an existing one, as functions so small that the planner
 -- writes them into the query: the choice is made here once and costs nothing later.
+-- With an empty path the names of types come out with their schema.
+set local search_path = '';
 do $$
 declare
     v_job_type text := (
@@ -11,7 +13,7 @@ declare
         where attrelid = 'public.jobs'::regclass and attname = 'status'
     );
     v_columns name[] := (
-        select array_agg(attname) from pg_catalog.pg_attribute
+        select pg_catalog.array_agg(attname) from pg_catalog.pg_attribute
         where attrelid = 'public.jobs'::regclass and not attisdropped
     );
 begin

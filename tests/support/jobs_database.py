@@ -1,7 +1,7 @@
 """A migrated database seen from outside the store: what tests put into it and read from it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
+
+CreateDatabase = Callable[[], Awaitable[str]]
+"""Makes an empty database and returns its connection string."""
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 """What the database's clock says when a test starts; it stands still."""
