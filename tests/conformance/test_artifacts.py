@@ -3,24 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 import httpx
 import pytest
 import pytest_asyncio
+from scripted import a_job
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
-from daemon.jobs import Job
-from daemon.migrate import migrate
 from daemon.ports import ArtifactFile, ArtifactStore
 from devstack.stack import Stack
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BUCKETS = {
     "image": "ourvidz-images",
@@ -41,20 +37,6 @@ class Place:
     read: Read
 
 
-def a_job(**more: Any) -> Job:
-    job = Job(
-        id=uuid4(),
-        user_id=uuid4(),
-        job_type="sdxl_image_fast",
-        request={},
-        claim_id=uuid4(),
-        attempt=1,
-        max_attempts=3,
-        created_at=datetime(2026, 11, 22, tzinfo=UTC),
-    )
-    return replace(job, **more)
-
-
 async def read_file(url: str) -> tuple[int, bytes, str]:
     path = Path(unquote(urlsplit(url).path))
     try:
@@ -69,18 +51,15 @@ async def read_over_http(url: str) -> tuple[int, bytes, str]:
     return response.status_code, response.content, response.headers.get("content-type", "")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["local", "supabase"])
+@pytest_asyncio.fixture(loop_scope="session", params=["local", "supabase"])
 async def place(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Place]:
-    folder = tmp_path_factory.mktemp("artifacts")
     if request.param == "local":
-        local = LocalArtifacts(folder, BUCKETS)
+        local = LocalArtifacts(tmp_path_factory.mktemp("artifacts"), BUCKETS)
         yield Place(local, read_file)
         await local.aclose()
-        return
-    async with Stack(folder) as stack:
-        await migrate(stack.dsn, report=lambda _: None)
+    else:
         supabase = SupabaseArtifacts(stack.url, stack.worker_key, BUCKETS, timeout_s=20)
         yield Place(supabase, read_over_http)
         await supabase.aclose()

@@ -1,27 +1,22 @@
 """What goes wrong while files are stored: a full disk, a lost answer, a missing bucket."""
 
 import errno
-import io
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import aiohttp
 import httpx
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from faulty_network import Fault, FaultyNetwork
+from scripted import a_job
 from tenacity import wait_none
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
-from daemon.jobs import ErrorCode, Job, JobError
-from daemon.migrate import migrate
+from daemon.jobs import ErrorCode, JobError
 from daemon.ports import ArtifactFile
 from devstack.stack import Stack
 
@@ -30,12 +25,7 @@ PNG = ArtifactFile("image", "image/png", "png", b"\x89PNG not really")
 CHUNK = 6 * 2**20
 MOVIE = ArtifactFile("video", "video/mp4", "mp4", os.urandom(2 * CHUNK + 5))
 
-on_one_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-def a_job() -> Job:
-    created = datetime(2026, 11, 22, tzinfo=UTC)
-    return Job(uuid4(), uuid4(), "video_fast", {}, uuid4(), 1, 3, created)
+on_one_loop = pytest.mark.asyncio(loop_scope="session")
 
 
 async def error_of(saving: Any) -> JobError:
@@ -87,100 +77,13 @@ async def test_a_public_address_replaces_the_file_url(tmp_path: Path) -> None:
     assert artifact.url == f"https://files.example.org/ourvidz-images/{artifact.path}"
 
 
-@dataclass
-class Fault:
-    """What happens to a request instead of its proper answer.
-
-    Attributes:
-        method: the request's.
-        path: a part of its path.
-        status: answered without asking the server.
-        body: that answer's.
-        arrives: how much of the request reaches the server before the connection is cut; None:
-            no cut; -1: all of it.
-        after: how many such requests go well first.
-    """
-
-    method: str
-    path: str
-    status: int = 0
-    body: str = ""
-    arrives: int | None = None
-    after: int = 0
-
-
-@dataclass
-class FaultyNetwork:
-    """Stands between the store and the stack, plays each fault once, and keeps a list."""
-
-    target: str
-    faults: list[Fault] = field(default_factory=list)
-    requests: list[tuple[str, str, int]] = field(default_factory=list)
-    url: str = ""
-
-    def count(self, method: str, path: str) -> int:
-        return sum(verb == method and path in seen for verb, seen, _ in self.requests)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["FaultyNetwork"]:
-        app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_route("*", "/{rest:.*}", self._answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with aiohttp.ClientSession() as self._session:
-            yield self
-        await runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        self.requests.append((request.method, request.path, len(body)))
-        fault = self._fault(request)
-        if fault and fault.status:
-            return web.Response(status=fault.status, text=fault.body, content_type="text/html")
-        if not fault:
-            return await self._forward(request, body)
-        if fault.arrives:
-            await self._forward(request, body if fault.arrives == -1 else body[: fault.arrives])
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    def _fault(self, request: web.Request) -> Fault | None:
-        for fault in self.faults:
-            if request.method == fault.method and fault.path in request.path:
-                fault.after -= 1
-                if fault.after < 0:
-                    self.faults.remove(fault)
-                    return fault
-        return None
-
-    async def _forward(self, request: web.Request, body: bytes) -> web.Response:
-        hop = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in hop}
-        async with self._session.request(
-            request.method, self.target + request.path_qs, headers=headers, data=io.BytesIO(body)
-        ) as answer:
-            kept = {k: v for k, v in answer.headers.items() if k.lower() not in hop}
-            return web.Response(status=answer.status, headers=kept, body=await answer.read())
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with Stack(tmp_path_factory.mktemp("stack")) as running:
-        await migrate(running.dsn, report=lambda _: None)
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def network(stack: Stack) -> AsyncIterator[FaultyNetwork]:
     async with FaultyNetwork(stack.url).running() as between:
         yield between
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def store(stack: Stack, network: FaultyNetwork) -> AsyncIterator[SupabaseArtifacts]:
     made = a_store(network.url, stack.worker_key)
     yield made
