@@ -75,14 +75,11 @@ def run_command(given: tuple[Path | None, dict[str, Any]]) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be applied.")
 def migrate_command(dsn: str, dry_run: bool) -> None:
     """Bring the database's schema up to this version."""
-    from daemon.migrate import migrate, pending_migrations
+    from daemon.schema_command import bring_up_to_date
 
-    if dry_run:
-        names = _run(lambda: pending_migrations(dsn))
-        click.echo("\n".join(f"pending: {name}" for name in names) or "nothing to apply")
-        return
-    applied = _run(lambda: migrate(dsn, report=lambda line: click.echo(line, err=True)))
-    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    names = _run(lambda: bring_up_to_date(dsn, dry_run=dry_run))
+    word = "pending" if dry_run else "applied"
+    click.echo("\n".join(f"{word}: {name}" for name in names) or "nothing to apply")
 
 
 @main.command("dev")

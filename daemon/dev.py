@@ -40,11 +40,11 @@ class DevOptions:
 async def run_dev(options: DevOptions) -> None:
     """Run stack and worker until SIGINT or SIGTERM; the worker stops first."""
     from daemon.app import run
-    from daemon.migrate import migrate
+    from daemon.schema_command import bring_up_to_date
 
     async with _stack(options) as stack:
         models = await _prepare_models()
-        await migrate(stack["dsn"], report=lambda line: click.echo(line, err=True))
+        await bring_up_to_date(stack["dsn"], dry_run=False)
         settings = load_settings(
             options.config, merged(dev_settings(stack, models), options.overrides)
         )

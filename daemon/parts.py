@@ -134,7 +134,7 @@ def build(
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings))
+    pool = EnginePool(engine_factory(settings, _engine_said))
     scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
     admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
@@ -243,6 +243,11 @@ def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
     if not capacities:
         raise StartupError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
     return devices_from(capacities, settings.device)
+
+
+def _engine_said(model: str, line: str) -> None:
+    """Log what an engine writes; a library's chatter is for those who look for it."""
+    _log.debug("engine", model=model, line=line)
 
 
 def _resolve(job_type: JobType, job: Job) -> Mapping[str, Any]:

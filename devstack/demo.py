@@ -1,0 +1,200 @@
+"""`make demo`: do what a frontend does, and show it.
+
+A user signs in, inserts a handful of jobs with the `supabase` client and the user's own token,
+watches the rows change over Realtime, and downloads the results.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from realtime.types import RealtimePostgresChangesListenEvent
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from supabase import AsyncClient, acreate_client
+
+OUTPUT = Path("demo-output")
+
+JOBS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "chat",
+        {
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+            "max_tokens": 32,
+            "temperature": 0,
+        },
+    ),
+    ("sdxl_image_fast", {"prompt": "a red circle", "width": 64, "height": 64, "seed": 1}),
+    ("sdxl_image_high", {"prompt": "a blue square", "width": 64, "height": 64, "seed": 2}),
+    ("wan_image_fast", {"prompt": "a green star", "width": 64, "height": 64, "seed": 3}),
+    (
+        "video_fast",
+        {"prompt": "a cat walks", "width": 64, "height": 64, "duration": 1, "fps": 8, "seed": 4},
+    ),
+    ("sdxl_image_fast", {"prompt": "a wrong size", "width": 65, "height": 64}),
+]
+"""What is asked for; the last one is wrong on purpose, to show the error."""
+
+FINISHED = ("completed", "failed", "cancelled")
+
+console = Console()
+
+
+@contextlib.asynccontextmanager
+async def worker(folder: Path) -> AsyncIterator[dict[str, str]]:
+    """Run `ourvidz-worker dev` with its log in `folder`; yield its URLs and keys."""
+    log_path = folder / "worker.log"
+    with log_path.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "daemon", "--port", "0",
+            "dev", "--json", "--stack-port", "0", "--data", str(folder / "stack"),
+            stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        if process.stdout is None:
+            raise AssertionError("started without a pipe")
+        with console.status("starting the local stack and the worker (models come first)"):
+            line = await process.stdout.readline()
+        if not line:
+            console.print(log_path.read_text()[-3000:], markup=False)
+            raise SystemExit(f"the worker did not start: exit status {await process.wait()}")
+        yield json.loads(line)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        status = await process.wait()
+        console.print(f"worker and stack stopped with exit status {status}")
+
+
+class Display:
+    """One progress bar a job."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.changed = asyncio.Event()
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Take a row as it is now; an older state never replaces a finished one."""
+        job_id = str(row["id"])
+        if self.rows.get(job_id, {}).get("status") in FINISHED:
+            return
+        self.rows[job_id] = {**self.rows.get(job_id, {}), **row}
+        if job_id not in self._bars:
+            self._bars[job_id] = self._progress.add_task(row["job_type"], total=100, state="")
+        state = row["status"]
+        if state == "processing":
+            state = f"processing: {row.get('current_step') or 'claimed'}"
+        self._progress.update(self._bars[job_id], completed=row.get("progress") or 0, state=state)
+        self.changed.set()
+
+    def finished(self) -> bool:
+        """Return whether every job that was shown has ended."""
+        return all(row["status"] in FINISHED for row in self.rows.values())
+
+
+async def watch(client: AsyncClient, display: Display) -> None:
+    """Subscribe to the rows' changes; return when the server says that it listens."""
+    listening = asyncio.Event()
+
+    def system(payload: Any) -> None:
+        if getattr(payload, "status", None) == "ok" or (
+            isinstance(payload, dict) and payload.get("status") == "ok"
+        ):
+            listening.set()
+
+    channel = client.channel("my-jobs")
+    channel.on_postgres_changes(
+        RealtimePostgresChangesListenEvent.Update,
+        schema="public",
+        table="jobs",
+        callback=lambda change: display.show(change["data"]["record"]),
+    )
+    channel.on_system(system)
+    await channel.subscribe()
+    await asyncio.wait_for(listening.wait(), 20)
+
+
+async def ask(client: AsyncClient, user_id: str, display: Display) -> None:
+    """Insert the jobs, and wait until all of them have ended."""
+    for job_type, metadata in JOBS:
+        row = {"user_id": user_id, "job_type": job_type, "status": "queued", "metadata": metadata}
+        await client.table("jobs").insert(row).execute()
+    for inserted in await rows_of(client):
+        display.show(inserted)
+    while not display.finished():
+        display.changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(display.changed.wait(), 5)
+            continue
+        # Events are hints: a frontend, too, reads the table when it has heard nothing.
+        for row in await rows_of(client):
+            display.show(row)
+
+
+async def rows_of(client: AsyncClient) -> list[dict[str, Any]]:
+    """Read the user's jobs, oldest first."""
+    answer = await client.table("jobs").select("*").order("created_at").execute()
+    return cast(list[dict[str, Any]], answer.data)
+
+
+async def collect(client: AsyncClient, display: Display) -> None:
+    """Download every file, and print what came of each job."""
+    OUTPUT.mkdir(exist_ok=True)
+    table = Table("job", "status", "what came of it", show_lines=True)
+    for row in await rows_of(client):
+        outcome = f"{row['error_code']}: {row['error']}" if row["error"] else ""
+        result = row["result"] or {}
+        for artifact in result.get("artifacts", []):
+            data = await client.storage.from_(artifact["bucket"]).download(artifact["path"])
+            name = (
+                OUTPUT
+                / f"{row['job_type']}-{str(row['id'])[:8]}-{Path(artifact['path']).name[-5:]}"
+            )
+            name.write_bytes(data)
+            outcome += f"{name} ({artifact['content_type']}, {len(data)} bytes)\n"
+        if "response" in result:
+            question = row["metadata"]["messages"][-1]["content"]
+            outcome += f"{question}\n[bold]{result['response']}[/bold]"
+        table.add_row(row["job_type"], row["status"], outcome.strip())
+        display.show(row)
+    console.print(table)
+
+
+async def demo() -> int:
+    """Run the whole demonstration; return the exit status."""
+    with tempfile.TemporaryDirectory(prefix="ourvidz-demo-") as folder:
+        # PostgreSQL runs as another user when this is root, and must reach its data.
+        Path(folder).chmod(0o755)
+        async with worker(Path(folder)) as facts:
+            console.print(f"local stack  {facts['url']}\nworker       {facts['worker_url']}/health")
+            client = await acreate_client(facts["url"], facts["anon_key"])
+            session = await client.auth.sign_in_anonymously()
+            if session.user is None or session.session is None:
+                raise SystemExit("the local stack gave no user")
+            await client.realtime.set_auth(session.session.access_token)
+            columns = (
+                TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[state]:<32}"), TimeElapsedColumn(),
+            )  # fmt: skip
+            with Progress(*columns, console=console) as progress:
+                display = Display(progress)
+                await watch(client, display)
+                await ask(client, session.user.id, display)
+            await collect(client, display)
+            await client.remove_all_channels()
+    wanted = ["completed"] * (len(JOBS) - 1) + ["failed"]
+    return 0 if sorted(row["status"] for row in display.rows.values()) == sorted(wanted) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(demo()))
