@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -25,15 +25,23 @@ FAST = GenerationTimes(
 CLIENT_WARNING = "ignore:ConnectionClosed.(code|reason) is deprecated:DeprecationWarning"
 
 
+class Mark(asyncio.Event):
+    """An event for which a test waits, but not for ever."""
+
+    async def wait(self) -> Literal[True]:
+        async with asyncio.timeout(10):
+            return await super().wait()
+
+
 class Session:
     """The server's side of one connection, frames as the recorded server sends them."""
 
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
         self.join: dict[str, Any] = {}
-        self.confirmed = asyncio.Event()
+        self.confirmed = Mark()
         self.heartbeats = 0
-        self.closed = asyncio.Event()
+        self.closed = Mark()
 
     async def send(self, event: str, payload: Any, **more: Any) -> None:
         await self.socket.send(
@@ -131,7 +139,7 @@ class ScriptedServer:
         self.refusals: list[Response] = []
         self.paths: list[str] = []
         self.port = 0
-        self._changed = asyncio.Event()
+        self._changed = Mark()
 
     @property
     def url(self) -> str:
