@@ -14,7 +14,7 @@ jobs are released and the process ends with an error, for its supervisor to star
 import asyncio
 import importlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,12 @@ from daemon.reporting import DaemonReports
 from daemon.server.app import build_app
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host
-from daemon.settings import Settings
+from daemon.settings import GIB, Settings
 from daemon.startup import StartupError
 from daemon.stopping import Stopping
 from daemon.telemetry import logs
-from daemon.telemetry.gpu import Nvml
-from daemon.telemetry.host import Host
+from daemon.telemetry.gpu import GpuMonitor, GpuSample
+from daemon.telemetry.host import Host, HostSample
 from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
@@ -44,6 +44,9 @@ Ready = Callable[[int], None]
 
 QUEUE_COUNT_S = 15.0
 """Seconds between two counts of the queue."""
+
+MAX_GPUS = 16
+"""GPUs of one host whose memory is watched."""
 
 OUTBOX_DRAIN_S = 5.0
 """Seconds for the last outcomes to be recorded."""
@@ -88,13 +91,15 @@ async def _work(
     composition = await asyncio.to_thread(importlib.import_module, "daemon.parts")
     with identity(settings.worker_name, port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
+        systemd = Systemd.from_environment()
+        systemd.status("waiting for the database")
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(composition.find_devices, settings)
         parts: Parts = composition.build(settings, worker, devices, reports.metrics)
         try:
             await _check(parts, reports, stopping)
             if not stopping.soft.is_set():
-                await _serve(parts, reports, stopping, lambda: on_ready and on_ready(port))
+                await _serve(parts, reports, stopping, systemd, lambda: on_ready and on_ready(port))
         finally:
             await parts.aclose()
 
@@ -116,9 +121,12 @@ async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> 
 
 
 async def _serve(
-    parts: "Parts", reports: DaemonReports, stopping: Stopping, on_ready: Callable[[], object]
+    parts: "Parts",
+    reports: DaemonReports,
+    stopping: Stopping,
+    systemd: Systemd,
+    on_ready: Callable[[], object],
 ) -> None:
-    systemd = Systemd.from_environment()
     stopping.on_soft(parts.intake.wake.set)
     stopping.on_soft(parts.admissions.drain)
     async with asyncio.TaskGroup() as group:
@@ -144,21 +152,27 @@ def _telemetry(
 ) -> list[Coroutine[Any, Any, None]]:
     metrics = reports.metrics
 
-    def gpus_sampled(samples: Any) -> None:
-        reports.gpus = samples or ()
-        metrics.gpus(reports.gpus)
+    def gpus_sampled(samples: Sequence[GpuSample]) -> None:
+        reports.gpus = samples
+        metrics.gpus(samples)
 
-    def host_sampled(sample: Any) -> None:
+    def host_sampled(sample: HostSample | None) -> None:
         reports.host = sample
         if sample is not None:
             metrics.host(sample)
 
     return [
-        Sampler("GPU", Nvml(), on_sample=gpus_sampled).run(),
+        GpuMonitor(limits=_memory_limits(reports.settings), on_sample=gpus_sampled).run(),
         Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
         _count_queue(parts, reports),
         systemd.feed_watchdog(),
     ]
+
+
+def _memory_limits(settings: Settings) -> list[int]:
+    """Return above how many bytes a GPU holds more than this worker's models may take."""
+    budgets = sum(model.budget_gb for model in settings.enabled_models.values())
+    return [int(budgets * GIB)] * MAX_GPUS
 
 
 async def _count_queue(parts: "Parts", reports: DaemonReports) -> None:

@@ -28,6 +28,7 @@ from daemon.ports import (
     JobStore,
     StoreRejectedError,
     StoreUnavailableError,
+    SweepResult,
     WorkerIdentity,
 )
 
@@ -62,6 +63,18 @@ class SweepClock(Protocol):
         ...
 
 
+class IntakeEvents(Protocol):
+    """Hears what intake did, for metrics."""
+
+    def claimed(self, jobs: Sequence[Job]) -> None:
+        """Take the jobs of one claim."""
+        ...
+
+    def swept(self, result: SweepResult) -> None:
+        """Take what a sweep did."""
+        ...
+
+
 @dataclass(slots=True)
 class IntakeStats:
     """Counts since the start, and the state of the database as intake sees it."""
@@ -87,6 +100,7 @@ class Intake:
         starter: takes the claimed jobs.
         sweeps: when to sweep.
         lease_s: seconds that a claim holds without being renewed.
+        events: hears of claims and sweeps.
     """
 
     store: JobStore
@@ -95,6 +109,7 @@ class Intake:
     starter: JobStarter
     sweeps: SweepClock
     lease_s: float
+    events: IntakeEvents
     clock: Callable[[], float] = time.monotonic
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stats: IntakeStats = field(default_factory=IntakeStats)
@@ -126,6 +141,7 @@ class Intake:
         async def claim() -> int:
             claimed_at = self.clock()
             jobs = await self.store.claim(self.worker, request_id, demands, self.lease_s)
+            self.events.claimed(jobs)
             for job in jobs:
                 self.starter.start(job, claimed_at)
             return len(jobs)
@@ -143,6 +159,7 @@ class Intake:
         self.stats.sweeps += 1
         self.stats.rescued += swept.rescued
         self.sweeps.note_next_due(swept.next_due_s)
+        self.events.swept(swept)
         if swept.rescued or swept.failed:
             _log.info("swept", rescued=swept.rescued, failed=swept.failed)
 

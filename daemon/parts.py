@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from handlers.params import InvalidRequest, resolve
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -50,6 +49,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
 from daemon.wakeups.realtime import RealtimeSource
 from daemon.wakeups.sweep import SweepTimer
+from handlers.params import InvalidRequest, resolve
 
 _log = structlog.get_logger("daemon.parts")
 
@@ -139,6 +139,7 @@ def build(
     admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
+    events = RunEvents(metrics)
     outbox = Outbox(store)
     execution = Execution(
         resolve=_resolve,
@@ -147,7 +148,7 @@ def build(
         artifacts=artifacts,
         progress=progress,
         recorder=outbox,
-        events=RunEvents(metrics),
+        events=events,
     )
     wake = asyncio.Event()
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
@@ -164,6 +165,7 @@ def build(
         starter=executor,
         sweeps=sweeps,
         lease_s=settings.leases.duration_s,
+        events=events,
         wake=wake,
     )
     admissions.demand_changed = wake.set

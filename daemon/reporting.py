@@ -103,10 +103,20 @@ class DaemonReports:
         for device in health.devices:
             self.metrics.vram(device.index, asdict(device))
         if self.parts is not None:
-            self.metrics.leases_held(self.parts.leases.held)
+            leases = self.parts.leases
+            self.metrics.leases_held(leases.held)
+            self.metrics.leases_counted(
+                lost=leases.stats.lost, renew_failures=leases.stats.renew_errors
+            )
             for source in self.parts.sources:
-                self.metrics.wakeup_ready(source.name, ready=bool(source.state().get("ready")))
+                self._count_source(source.name, source.state())
         return self.metrics.exposition()
+
+    def _count_source(self, name: str, state: Mapping[str, Any]) -> None:
+        self.metrics.wakeup_ready(name, ready=bool(state.get("ready")))
+        self.metrics.wakeups_counted(
+            name, hints=state.get("hints", 0), connections=state.get("generations", 0)
+        )
 
     def _reasons(self, snapshot: Any) -> list[str]:
         if self.parts is None or snapshot is None:

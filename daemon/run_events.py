@@ -1,12 +1,15 @@
-"""What the end of a run tells metrics and the log: one call, both fed."""
+"""What happens to jobs, as metrics and the log hear it: one call an act, both fed."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
 from daemon.job_run import JobRun
-from daemon.jobs import Cancelled, Completed, Failed, Outcome, Recorded, Released, Retry
+from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
+from daemon.ports import SweepResult
 from daemon.telemetry.metrics import Metrics
 
 _PHASES = {"waiting": "admission", "running": "run", "uploading": "upload", "finishing": "finish"}
@@ -16,9 +19,18 @@ _log = structlog.get_logger("daemon.jobs")
 
 @dataclass(frozen=True)
 class RunEvents:
-    """Implements `ExecutionEvents`."""
+    """Implements `ExecutionEvents` and `IntakeEvents`."""
 
     metrics: Metrics
+
+    def claimed(self, jobs: Sequence[Job]) -> None:
+        """Count the jobs of one claim."""
+        for job_type, count in Counter(job.job_type for job in jobs).items():
+            self.metrics.jobs_claimed(job_type, count)
+
+    def swept(self, result: SweepResult) -> None:
+        """Count what a sweep took back."""
+        self.metrics.swept(result.rescued, result.failed)
 
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Count and log the end of a run."""

@@ -45,6 +45,14 @@ JOBS: list[tuple[str, dict[str, Any]]] = [
 
 FINISHED = ("completed", "failed", "cancelled")
 
+COLUMNS = (
+    TextColumn("{task.description:<16}"),
+    BarColumn(),
+    TextColumn("{task.percentage:>3.0f} %"),
+    TextColumn("{task.fields[state]:<32}"),
+    TimeElapsedColumn(),
+)
+
 console = Console()
 
 
@@ -85,6 +93,8 @@ class Display:
 
     def show(self, row: Mapping[str, Any]) -> None:
         """Take a row as it is now; an older state never replaces a finished one."""
+        if "id" not in row:
+            return  # an oversize change comes without its row; the next read of the table has it
         job_id = str(row["id"])
         if self.rows.get(job_id, {}).get("status") in FINISHED:
             return
@@ -117,7 +127,7 @@ async def watch(client: AsyncClient, display: Display) -> None:
         RealtimePostgresChangesListenEvent.Update,
         schema="public",
         table="jobs",
-        callback=lambda change: display.show(change["data"]["record"]),
+        callback=lambda change: display.show(change["data"].get("record") or {}),
     )
     channel.on_system(system)
     await channel.subscribe()
@@ -141,6 +151,12 @@ async def ask(client: AsyncClient, user_id: str, display: Display) -> None:
             display.show(row)
 
 
+def save(path: Path, data: bytes) -> None:
+    """Write a result file."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+
+
 async def rows_of(client: AsyncClient) -> list[dict[str, Any]]:
     """Read the user's jobs, oldest first."""
     answer = await client.table("jobs").select("*").order("created_at").execute()
@@ -149,7 +165,6 @@ async def rows_of(client: AsyncClient) -> list[dict[str, Any]]:
 
 async def collect(client: AsyncClient, display: Display) -> None:
     """Download every file, and print what came of each job."""
-    OUTPUT.mkdir(exist_ok=True)
     table = Table("job", "status", "what came of it", show_lines=True)
     for row in await rows_of(client):
         outcome = f"{row['error_code']}: {row['error']}" if row["error"] else ""
@@ -160,7 +175,7 @@ async def collect(client: AsyncClient, display: Display) -> None:
                 OUTPUT
                 / f"{row['job_type']}-{str(row['id'])[:8]}-{Path(artifact['path']).name[-5:]}"
             )
-            name.write_bytes(data)
+            await asyncio.to_thread(save, name, data)
             outcome += f"{name} ({artifact['content_type']}, {len(data)} bytes)\n"
         if "response" in result:
             question = row["metadata"]["messages"][-1]["content"]
@@ -173,8 +188,6 @@ async def collect(client: AsyncClient, display: Display) -> None:
 async def demo() -> int:
     """Run the whole demonstration; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="ourvidz-demo-") as folder:
-        # PostgreSQL runs as another user when this is root, and must reach its data.
-        Path(folder).chmod(0o755)
         async with worker(Path(folder)) as facts:
             console.print(f"local stack  {facts['url']}\nworker       {facts['worker_url']}/health")
             client = await acreate_client(facts["url"], facts["anon_key"])
@@ -182,11 +195,7 @@ async def demo() -> int:
             if session.user is None or session.session is None:
                 raise SystemExit("the local stack gave no user")
             await client.realtime.set_auth(session.session.access_token)
-            columns = (
-                TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-                TextColumn("{task.fields[state]:<32}"), TimeElapsedColumn(),
-            )  # fmt: skip
-            with Progress(*columns, console=console) as progress:
+            with Progress(*COLUMNS, console=console) as progress:
                 display = Display(progress)
                 await watch(client, display)
                 await ask(client, session.user.id, display)

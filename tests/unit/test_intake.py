@@ -36,6 +36,14 @@ class Sweeps:
         self.next_due.append(seconds)
 
 
+class Events:
+    def claimed(self, jobs: Sequence[Job]) -> None:
+        return
+
+    def swept(self, result: SweepResult) -> None:
+        return
+
+
 def intake_of(
     store: ScriptedStore, demand: Sequence[Demand] = (CHAT,), starter: Starter | None = None
 ) -> Intake:
@@ -46,6 +54,7 @@ def intake_of(
         starter=starter or Starter(),
         sweeps=Sweeps(),
         lease_s=12.0,
+        events=Events(),
     )
 
 
