@@ -1,0 +1,77 @@
+"""Pictures by Stable Diffusion XL."""
+
+from typing import Any
+
+from handlers.base import Control
+from handlers.diffusion import DECODING, DECODING_FROM, ENCODING, DiffusionModel, generator
+from handlers.pictures import png
+from handlers.requests import ImageRequest
+
+
+class SdxlModel(DiffusionModel):
+    """Implements `base.ImageRunner` on a `StableDiffusionXLPipeline`."""
+
+    def serves(self) -> frozenset[str]:
+        """Return the handler of pictures."""
+        return frozenset({"image"})
+
+    def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
+        """Return one picture as PNG."""
+        import torch
+
+        control.step(ENCODING, 0.0)
+        with torch.no_grad():
+            shell = self.shell()
+            latents = self.denoise(
+                shell,
+                "generating_image",
+                control,
+                **self._encoded(shell, request),
+                width=request.width,
+                height=request.height,
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance_scale,
+                generator=generator(seed),
+            )
+            control.step(DECODING, DECODING_FROM)
+            with self._alone:
+                decoded = self._decoded(latents)
+        return png(self.pixels(decoded)[0])
+
+    def _encoded(self, shell: Any, request: ImageRequest) -> dict[str, Any]:
+        guided = request.guidance_scale > 1 and shell.unet.config.time_cond_proj_dim is None
+        with self._alone:
+            prompt, negative, pooled, negative_pooled = shell.encode_prompt(
+                prompt=request.prompt,
+                # An empty text and none are different things to this pipeline.
+                negative_prompt=request.negative_prompt or None,
+                do_classifier_free_guidance=guided,
+                device=self.device,
+            )
+        return {
+            "prompt_embeds": prompt,
+            "negative_prompt_embeds": negative,
+            "pooled_prompt_embeds": pooled,
+            "negative_pooled_prompt_embeds": negative_pooled,
+        }
+
+    def _decoded(self, latents: Any) -> Any:
+        """Decode as the pipeline does, but with an autoencoder that keeps its dtype.
+
+        The pipeline casts it to float32 and back around each decoding, under the feet of the
+        other runs; `diffusers_runner` loads it in float32 where it needs that.
+        """
+        import torch
+
+        vae = self._pipeline.vae
+        latents = latents.to(vae.device, vae.dtype)
+        mean, deviation = (
+            getattr(vae.config, name, None) for name in ("latents_mean", "latents_std")
+        )
+        if mean is not None and deviation is not None:
+            shape = (1, len(mean), 1, 1)
+            scale = torch.tensor(deviation).view(shape).to(latents) / vae.config.scaling_factor
+            latents = latents * scale + torch.tensor(mean).view(shape).to(latents)
+        else:
+            latents = latents / vae.config.scaling_factor
+        return vae.decode(latents, return_dict=False)[0]
