@@ -18,7 +18,7 @@ from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
 from daemon.engines.factory import engine_factory
 from daemon.engines.pool import EnginePool
-from daemon.execution import Execution
+from daemon.execution import Execution, Resolver
 from daemon.executor import Executor
 from daemon.intake import Intake
 from daemon.job_types import JobType
@@ -49,7 +49,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
 from daemon.wakeups.realtime import RealtimeSource
 from daemon.wakeups.sweep import SweepTimer
-from handlers.params import InvalidRequest, resolve
+from handlers.params import InvalidRequest, Limits, resolve
 
 _log = structlog.get_logger("daemon.parts")
 
@@ -142,7 +142,7 @@ def build(
     events = RunEvents(metrics)
     outbox = Outbox(store)
     execution = Execution(
-        resolve=_resolve,
+        resolve=_resolver(settings),
         leases=leases,
         admissions=admissions,
         artifacts=artifacts,
@@ -252,16 +252,25 @@ def _engine_said(model: str, line: str) -> None:
     _log.debug("engine", model=model, line=line)
 
 
-def _resolve(job_type: JobType, job: Job) -> Mapping[str, Any]:
-    try:
-        resolved = resolve(
-            job_type.handler,
-            job.job_type,
-            job_type.model,
-            job_type.quality,
-            job.request,
-            original_prompt=job.original_prompt,
-        )
-    except InvalidRequest as error:
-        raise JobError(ErrorCode.INVALID_PROMPT, str(error)) from error
-    return resolved.params
+def _resolver(settings: Settings) -> Resolver:
+    """Return what checks requests; only the fake runner may be told how to fare."""
+    limits = {
+        model: Limits(allow_fake=chosen.runner == "fake")
+        for model, chosen in settings.models.items()
+    }
+
+    def resolved(job_type: JobType, job: Job) -> Mapping[str, Any]:
+        try:
+            return resolve(
+                job_type.handler,
+                job.job_type,
+                job_type.model,
+                job_type.quality,
+                job.request,
+                original_prompt=job.original_prompt,
+                limits=limits[job_type.model],
+            ).params
+        except InvalidRequest as error:
+            raise JobError(ErrorCode.INVALID_PROMPT, str(error)) from error
+
+    return resolved
