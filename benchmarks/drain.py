@@ -58,7 +58,7 @@ async def functions(dsn: str, jobs: int) -> float:
     connection = await asyncpg.connect(dsn)
     await insert_jobs(connection, jobs)
     await connection.execute("analyze jobs")
-    demands = json.dumps([{"job_types": ["sdxl_image_fast"], "count": BATCH}])
+    demands = json.dumps([{"job_types": ["chat"], "count": BATCH}])
     claim = await connection.prepare("select * from claim_jobs('bench', $1, $2, $3, 12)")
     finish = await connection.prepare("select * from finish_jobs($1)")
     instance = uuid4()

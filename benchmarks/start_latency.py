@@ -137,9 +137,9 @@ async def on_realtime(inserts: int) -> None:
             settings = load_settings(
                 None,
                 {
-                    "worker_type": "sdxl",
+                    "worker_type": "chat",
                     "supabase": {"url": stack.url, "key": stack.worker_key},
-                    "models": {"sdxl": FAKE_MODEL},
+                    "models": {"chat": FAKE_MODEL},
                     "device": {"simulate_gb": 24},
                     "server": {"port": 0},
                     "state_dir": folder,

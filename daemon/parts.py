@@ -204,7 +204,11 @@ def _make_artifacts(settings: Settings) -> ArtifactStore:
     if supabase.url is None or supabase.key is None:
         raise StartupError("no Supabase Storage is configured")
     return SupabaseArtifacts(
-        supabase.url, supabase.key.get_secret_value(), buckets, timeout_s=supabase.timeout_s
+        supabase.url,
+        supabase.key.get_secret_value(),
+        buckets,
+        timeout_s=supabase.timeout_s,
+        signed_for_s=where.signed_url_s,
     )
 
 

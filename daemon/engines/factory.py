@@ -30,6 +30,7 @@ class EngineOptions(BaseModel):
         offline: never ask a model hub, nor pass its token on.
         omp_threads: threads of CPU kernels; None leaves the libraries' choice.
         inline: run in the daemon's process; for the `fake` runner only.
+        threads: inline runs get threads; False: they go on the event loop.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,6 +40,7 @@ class EngineOptions(BaseModel):
     offline: bool = True
     omp_threads: int | None = Field(default=None, ge=1)
     inline: bool = False
+    threads: bool = True
 
 
 def engine_factory(settings: Settings, log: LineLog | None = None) -> EngineFactory:
@@ -61,7 +63,7 @@ def _engine(
 ) -> Engine:
     spec = model_spec(model, settings)
     if settings.runner == "fake" and options.inline:
-        return InlineEngine(spec)
+        return InlineEngine(spec, threads=options.threads)
     environment = engine_environment(
         os.environ,
         device=None if settings.device == "cpu" else device,

@@ -1,7 +1,8 @@
 """An engine without a process, for the fake runner: benchmarks of the queue and pure tests.
 
 It keeps the contract of `ports.Engine` but for what only a process can do: it can't be killed, so
-a run that ignores its cancellation holds up `stop`.
+a run that ignores its cancellation holds up `stop`. Without threads, runs go on the event loop
+itself: for those that take no time, so that only the queue around them is measured.
 """
 
 import asyncio
@@ -28,8 +29,9 @@ from handlers.base import ModelSpec, Runner, RunResult, StoppedError
 class InlineEngine:
     """Implements `ports.Engine` by threads of this process."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, threads: bool = True) -> None:
         self._spec = spec
+        self._threaded = threads
         self._threads = ThreadPoolExecutor(max(1, spec.max_concurrent), "inline-engine")
         self._runner: Runner | None = None
         self._wishes: dict[str, threading.Event] = {}
@@ -58,6 +60,8 @@ class InlineEngine:
         """Run a handler; see `ports.Engine`."""
         if self._over.is_set() or self._runner is None:
             raise EngineLostError(self._reason)
+        if not self._threaded:
+            return self._run_here(handler, params, progress)
         loop = asyncio.get_running_loop()
         wish = self._wishes[run_id] = threading.Event()
         self._idle.clear()
@@ -82,6 +86,16 @@ class InlineEngine:
             if not self._wishes:
                 self._idle.set()
         return _output(result)
+
+    def _run_here(
+        self, handler: str, params: Mapping[str, Any], progress: ProgressSink
+    ) -> RunOutput:
+        control = _Control(asyncio.get_running_loop(), threading.Event(), progress)
+        try:
+            return _output(registry.run_handler(handler, _loaded(self._runner), params, control))
+        except Exception as error:
+            failure = failures.of_run(error)
+            raise JobError(ErrorCode(failure.error_code), failure.message) from error
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to stop at its next step."""
@@ -127,6 +141,12 @@ class _Control:
     def check(self) -> None:
         if self._wish.is_set():
             raise StoppedError
+
+
+def _loaded(runner: Runner | None) -> Runner:
+    if runner is None:
+        raise AssertionError("run checks that the model is loaded")
+    return runner
 
 
 def _output(result: RunResult) -> RunOutput:
