@@ -154,6 +154,6 @@ async def _apply(conn: "Connection[Any]", migration: Migration) -> None:
 
 
 def _pass_on(message: Any, report: Callable[[str], None]) -> None:
-    # "already exists, skipping" (42P07, 42701, 42710) is what the files ask for.
-    if message.sqlstate not in {"42P07", "42P06", "42701", "42710"}:
+    # Of the server's own notices ("already exists, skipping") none is news: the files ask for it.
+    if message.sqlstate == "00000" or message.severity == "WARNING":
         report(f"{message.severity.lower()}: {message.message}")

@@ -82,10 +82,13 @@ declare
 begin
     loop
         v_seen := array(select n.id from ourvidz.next_jobs(p_job_types, v_depth, p_now) n);
+        -- A plain comparison of status would let the planner look for the ids in the index of the
+        -- queue, which holds them in another order, and read all of it.
         v_locked := array(
             select j.id
             from public.jobs j
-            where j.id = any (v_seen) and j.status = 'queued' and j.id <> all (p_taken)
+            where j.id = any (v_seen)
+                and case j.status when 'queued' then j.id <> all (p_taken) else false end
             order by array_position(v_seen, j.id)
             limit p_count
             for update skip locked

@@ -4,13 +4,20 @@
 do $$
 declare
     v_others text;
+    v_secured boolean := (
+        select relrowsecurity from pg_catalog.pg_class where oid = 'public.jobs'::regclass
+    );
+    -- An existing table is known by the column that frontends of it read.
+    v_existing boolean := exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'public.jobs'::regclass and attname = 'error_message' and not attisdropped
+    );
 begin
-    if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.jobs'::regclass) then
-        alter table public.jobs enable row level security;
+    alter table public.jobs enable row level security;
+    if v_existing and not v_secured then
         raise notice 'switched on row level security of jobs';
     end if;
 
-    -- An existing table is known by the column that frontends of it read.
     select string_agg(quote_ident(attname), ', ') into v_others
     from pg_catalog.pg_attribute
     where attrelid = 'public.jobs'::regclass and attnum > 0 and not attisdropped
@@ -21,10 +28,7 @@ begin
             'max_attempts', 'run_after', 'cancel_requested_at', 'created_at', 'started_at',
             'completed_at', 'updated_at', 'fair_tag', 'error_message', 'api_model_id'
         );
-    if exists (
-        select from pg_catalog.pg_attribute
-        where attrelid = 'public.jobs'::regclass and attname = 'error_message'
-    ) then
+    if v_existing then
         revoke update on public.jobs from anon, authenticated;
         raise notice 'clients may no longer update the worker''s columns of jobs, but for status';
         if v_others is not null then

@@ -13,17 +13,20 @@ from devstack.postgres import Postgres
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Postgres]:
-    """The server; its database `postgres` is a Supabase project that isn't migrated."""
+    """The server; its database `postgres` is a Supabase project, the others are bare."""
     async with Postgres(tmp_path_factory.mktemp("postgres")) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def migrated(server: Postgres) -> str:
-    """The connection string of a database that was empty before it was migrated."""
-    dsn = await server.create_database("migrated")
-    await migrate(dsn, report=lambda _: None)
-    return dsn
+    """The connection string of the migrated Supabase project.
+
+    Its default privileges give clients all rights to whatever a migration makes: what isn't taken
+    back shows here and on no bare database.
+    """
+    await migrate(server.dsn, report=lambda _: None)
+    return server.dsn
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -174,6 +174,27 @@ async def test_a_whole_claim_reads_a_bounded_number_of_rows(database: JobsDataba
     assert after["seq_scan"] == before["seq_scan"]
 
 
+@pytest.mark.parametrize("analyzed", [False, True])
+@pytest.mark.parametrize(("count", "pages"), [(1, 200), (50, 3000)])
+async def test_a_whole_claim_reads_a_bounded_number_of_pages(
+    database: JobsDatabase, analyzed: bool, count: int, pages: int
+) -> None:
+    """The rows of a claim are found by their ids: no plan reads the queue's index to its end."""
+    await fill(database, "chat", 10_000)
+    if analyzed:
+        await database.owner.execute("analyze jobs")
+    demands = json.dumps([{"job_types": ["chat", "enhance"], "count": count}])
+    call = "select * from claim_jobs('w', gen_random_uuid(), gen_random_uuid(), $1, 12)"
+
+    read = []
+    for _ in range(8):
+        plan = await explained(database, call, demands)
+        read.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    # The first calls of a session also read the catalog.
+    assert max(read[2:]) < pages
+
+
 @pytest.mark.parametrize("user", [ALICE, None])
 async def test_tag_of_an_insert_is_read_from_indexes(
     database: JobsDatabase, user: UUID | None

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -73,6 +75,35 @@ async def test_supabase_project_gets_publication_buckets_and_role(server: Postgr
     assert await fetchval(
         server.dsn, "select pg_has_role('authenticator', 'ourvidz_worker', 'member')"
     )
+
+
+async def test_owner_needs_no_superuser(create_database: CreateDatabase) -> None:
+    """A hosted project's `postgres` is none: it owns the database and may create roles."""
+    dsn = await create_database()
+    name = f"owner_{uuid4().hex[:8]}"
+    await fetchval(dsn, f"create role {name} login createrole bypassrls password 'secret'")
+    database = urlsplit(dsn).path.removeprefix("/")
+    await fetchval(dsn, f'alter database "{database}" owner to {name}')
+    await fetchval(dsn, f"alter schema public owner to {name}")
+    await fetchval(dsn, f"grant ourvidz_worker to {name} with admin option")
+    owner = urlunsplit(
+        urlsplit(dsn)._replace(netloc=f"{name}:secret@{urlsplit(dsn).netloc.split('@')[1]}")
+    )
+    lines: list[str] = []
+
+    await migrate(owner, report=lines.append)
+
+    assert [line for line in lines if not line.startswith("applied")] == []
+    assert await fetchval(owner, "select (enqueue_job('chat', '{}')).status") == "queued"
+    worker = await asyncpg.connect(owner)
+    await worker.execute("set role ourvidz_worker")
+    [claim] = await worker.fetch(
+        "select * from claim_jobs('w', $1, $1, $2, 12)",
+        uuid4(),
+        '[{"job_types": ["chat"], "count": 1}]',
+    )
+    await worker.close()
+    assert claim["job_type"] == "chat"
 
 
 async def test_second_run_applies_nothing(create_database: CreateDatabase) -> None:
