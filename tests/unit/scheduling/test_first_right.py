@@ -97,3 +97,13 @@ def test_a_claim_keeps_the_bytes_that_it_will_need() -> None:
 
     assert 100 <= gpu.started["o1"] <= 107
     assert moves(gpu) == ["+other", "+big"]
+
+
+def test_a_queue_for_busy_slots_keeps_nobody_else_off_the_device() -> None:
+    """The next video run takes the bytes of the one before; chat beside it goes on."""
+    gpu = warm("chat", "video")
+    for number in range(3):
+        gpu.submit(request(f"v{number}", "video", interactive=True), run_s=50)
+    gpu.submit(request("c", "chat"))
+
+    assert gpu.started["c"] == 1000

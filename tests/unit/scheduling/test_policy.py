@@ -9,6 +9,7 @@ from virtual_gpu import (
     WAN,
     VirtualGpu,
     device,
+    model,
     moves,
     request,
     started,
@@ -80,15 +81,18 @@ def test_interactive_requests_go_before_batch() -> None:
         (VIDEO, ["fast"] * 3, 1),
         (CHAT, ["fast"] * 12, 8),
         (NOOP, ["fast"] * 300, 256),
+        (model("light", 0, 0, 4, fast=(0, 2), high=(0, 4)), ["fast"] * 4, 2),
+        (model("light", 0, 0, 4, fast=(0, 2), high=(0, 4)), ["fast"] * 2 + ["high"] * 4, 4),
     ],
 )
 def test_as_many_run_at_once_as_slots_and_bytes_allow(
     spec: ModelSpec, qualities: list[str], expected: int
 ) -> None:
     """Per quality, per model, and mixed within the budget."""
-    gpu = warm(spec.name)
+    gpu = VirtualGpu([spec])
     for number, quality in enumerate(qualities):
-        gpu.submit(request(f"{number}", spec.name, quality, at=number))
+        gpu.submit(request(f"{number}", spec.name, quality, at=number), run_s=100)
+    gpu.advance(20)
 
     assert len(started(gpu)) == expected
 
@@ -229,3 +233,15 @@ def test_asking_changes_nothing() -> None:
     assert policy.next_command(state, 1000) == policy.next_command(state, 1000)
     assert policy.next_command(state, 1000) == UnloadModel("video", 0)
     assert state.resident("video")
+
+
+def test_an_idle_model_is_kept_for_older_work_that_is_blocked() -> None:
+    """Video waits for the memory of a run that ends soon: a younger load doesn't take its place."""
+    gpu = warm("video", "sdxl")
+    gpu.submit(request("s", "sdxl", at=1), run_s=30)
+    gpu.submit(request("v", "video", "high", at=2), run_s=5)
+    gpu.submit(request("w", "wan", "high", at=3), run_s=5)
+
+    assert moves(gpu) == []
+    gpu.finish()
+    assert gpu.started["v"] < gpu.started["w"]
