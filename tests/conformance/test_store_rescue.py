@@ -1,29 +1,18 @@
 """What dead workers, owners and strangers do to a claimed job, on every store."""
 
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from jobs_database import ALICE, BOB, NOON, JobsDatabase
+from worker_calls import LEASE_S, WORKER, claim, finish
 
-from daemon.job_types import JOB_TYPES
-from daemon.jobs import Cancelled, Completed, Finish, Job, LeaseState, Progress, Recorded, Released
-from daemon.ports import Demand, JobStore, SweepResult, WorkerIdentity
+from daemon.jobs import Cancelled, Completed, Finish, LeaseState, Progress, Recorded, Released
+from daemon.ports import JobStore, SweepResult, WorkerIdentity
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WORKER = WorkerIdentity("host:7861", UUID(int=1))
 SUCCESSOR = WorkerIdentity("host:7861", UUID(int=2))
 OTHER = WorkerIdentity("other:7861", UUID(int=3))
-LEASE_S = 12.0
-
-
-async def claim(store: JobStore, worker: WorkerIdentity = WORKER, count: int = 1) -> list[Job]:
-    return await store.claim(worker, uuid4(), [Demand(tuple(JOB_TYPES), count)], LEASE_S)
-
-
-async def finish(store: JobStore, job: Job, outcome: Any) -> Recorded:
-    return (await store.finish([Finish(job.claim_id, outcome)]))[job.claim_id]
 
 
 async def test_sweep_takes_back_expired_leases_only(
@@ -44,7 +33,7 @@ async def test_sweep_takes_back_expired_leases_only(
     assert dead_id == dead.id
     assert (row["status"], row["attempts"], row["started_at"]) == ("queued", 1, None)
     assert run["outcome"] == "expired"
-    assert [job.attempt for job in await claim(store, OTHER)] == [2]
+    assert [job.attempt for job in await claim(store, worker=OTHER)] == [2]
 
 
 async def test_job_whose_workers_die_is_failed_in_the_end(
@@ -72,9 +61,9 @@ async def test_successor_takes_back_what_its_predecessor_held(
     """After a restart nobody waits for the lease; other workers' claims stay theirs."""
     for _ in range(3):
         await database.insert()
-    [old] = await claim(store, WORKER)
-    [new] = await claim(store, SUCCESSOR)
-    [others] = await claim(store, OTHER)
+    [old] = await claim(store, worker=WORKER)
+    [new] = await claim(store, worker=SUCCESSOR)
+    [others] = await claim(store, worker=OTHER)
 
     untold = await store.sweep(SUCCESSOR)
     told = await store.sweep(SUCCESSOR, predecessor=True)
@@ -215,7 +204,7 @@ async def test_job_queued_again_from_outside_leaves_its_worker(
     job_id = await database.insert()
     [old] = await claim(store)
     await database.owner.execute("update jobs set status = 'queued' where id = $1", job_id)
-    [new] = await claim(store, OTHER)
+    [new] = await claim(store, worker=OTHER)
 
     assert await finish(store, old, Completed({"who": "old"})) == Recorded.STALE
     assert await finish(store, new, Completed({"who": "new"})) == Recorded.RECORDED
