@@ -1,21 +1,16 @@
 """The official JavaScript client against the stack: tables, functions, users, files, changes."""
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
+from javascript import FOLDER, node_with_client
 
 from devstack.stack import Stack
 
-FOLDER = Path(__file__).parent / "js"
 SCENARIO_SECONDS = 60
-INSTALL_SECONDS = 240
-OLDEST_NODE = 20
 SQL = """
     create table js_things (name text primary key, size int default 5, notes jsonb default '{}');
     alter table js_things enable row level security;
@@ -28,32 +23,10 @@ SQL = """
 GONE = "drop table js_things; drop function js_add, js_nothing, js_who"
 
 
-def missing(what: str) -> NoReturn:
-    """Skip, but not where everything is meant to run."""
-    message = f"the JavaScript client isn't tested: {what}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The path of a node that can run the client, whose packages are installed."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if not found or not npm:
-        missing("node and npm aren't installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
-    if int(version.stdout.lstrip("v").split(".")[0]) < OLDEST_NODE:
-        missing(f"node {version.stdout.strip()} is older than {OLDEST_NODE}")
-    lock, marker = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if not marker.exists() or marker.stat().st_mtime < lock.stat().st_mtime:
-        try:
-            subprocess.run(
-                [npm, "ci"], cwd=FOLDER, capture_output=True, check=True, timeout=INSTALL_SECONDS
-            )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            missing("npm ci failed")
-    return found
+    """The path of a node that can run the client."""
+    return node_with_client()
 
 
 @pytest.fixture

@@ -1,0 +1,226 @@
+"""A whole daemon as operators run it: a process, settings in its environment, its log a file."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+from eventually import eventually
+
+from devstack.postgres import free_port
+
+ROOT = Path(__file__).parents[2]
+_MARK = "XDG_DAEMON_UNDER_TEST"
+"""A variable that the daemon passes on to its engines: by its value each of its processes is found,
+also when it is an orphan."""
+
+_DEFECTS = (
+    "Traceback",
+    "was never retrieved",
+    "was never awaited",
+    "uncaught exception",
+)
+
+FAKE_MODELS = {
+    f"OURVIDZ_MODELS__{model}__{name}": value
+    for model in ("CHAT", "SDXL", "WAN", "VIDEO")
+    for name, value in {"RUNNER": "fake", "PATH": "", "NAME": f"{model.lower()}-fake"}.items()
+}
+
+USUAL = {
+    **FAKE_MODELS,
+    "OURVIDZ_DEVICE__SIMULATE_GB": "48",
+    "OURVIDZ_LOG__LEVEL": "debug",
+    "OURVIDZ_STOP__GRACE_S": "10",
+}
+
+SHORT_LEASES = {
+    "OURVIDZ_LEASES__DURATION_S": "3",
+    "OURVIDZ_LEASES__RENEW_EVERY_S": "0.8",
+    "OURVIDZ_LEASES__MARGIN_S": "1",
+}
+
+
+class Daemon:
+    """One run of `python -m daemon`. Leaving the block ends it, in good order if it still runs.
+
+    Args:
+        folder: where its home, state and log are; the same folder and name, the same worker.
+        environment: its settings.
+        arguments: of the command line.
+        secrets: what its log must not hold.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        *,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        self.port = free_port()
+        self.mark = uuid4().hex
+        self.log_path = folder / f"daemon-{self.mark[:8]}.log"
+        self._folder = folder
+        self._secrets = secrets
+        self._command = [sys.executable, "-m", "daemon", "--port", str(self.port), *arguments]
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "OURVIDZ_WORKER_NAME": "worker",
+            **USUAL,
+            **environment,
+            _MARK: self.mark,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self.expects_defects = False
+
+    @property
+    def url(self) -> str:
+        """Where its side server answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The process itself."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to stdout and stderr."""
+        return self.log_path.read_text(errors="replace")
+
+    async def start(self) -> Self:
+        """Start it; whether it answers is another question."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=self.environment,
+                cwd=self._folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        try:
+            await self.until_ready()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+        if error is None:
+            self.assert_clean()
+
+    async def until_ready(self, within_s: float = 30.0) -> None:
+        """Wait until it takes jobs."""
+
+        async def ready() -> bool:
+            if self.process.returncode is not None:
+                raise AssertionError(f"status {self.process.returncode}:\n{self.log[-4000:]}")
+            return (await self.get("/ready"))[0] == httpx.codes.OK
+
+        await eventually(ready, within_s, what="the daemon takes jobs")
+
+    async def get(self, path: str) -> tuple[int | None, Any]:
+        """Return status and JSON body of an answer; status None: nobody answers."""
+        try:
+            async with httpx.AsyncClient(timeout=5) as client:
+                response = await client.get(self.url + path)
+        except httpx.TransportError:
+            return None, None
+        is_json = response.headers["content-type"].startswith("application/json")
+        return response.status_code, response.json() if is_json else response.text
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the daemon alone a signal."""
+        self.process.send_signal(number)
+
+    async def ended(self, within_s: float = 30.0) -> int:
+        """Return the exit status when it has ended by itself or by a signal."""
+        async with asyncio.timeout(within_s):
+            return await self.process.wait()
+
+    async def stop(self, within_s: float = 30.0) -> int:
+        """Ask it to stop, once; return its exit status."""
+        self.signal(signal.SIGTERM)
+        return await self.ended(within_s)
+
+    async def kill(self) -> None:
+        """Kill it as a crash or a lost host would."""
+        self.signal(signal.SIGKILL)
+        await self.process.wait()
+
+    def processes(self) -> list[int]:
+        """Return what lives of it: the daemon, its engines and their guards."""
+        mark = f"{_MARK}={self.mark}".encode()
+        return [pid for pid in _living() if mark in _read(pid, "environ").split(b"\0")]
+
+    def engines(self) -> list[int]:
+        """Return the process that holds the model, for each engine; the oldest first."""
+        mine = {pid for pid in self.processes() if b"daemon.engines.child" in _read(pid, "cmdline")}
+        # An engine leads its group; its guard has the same command line.
+        return sorted(pid for pid in mine if os.getpgid(pid) == pid)
+
+    def assert_clean(self) -> None:
+        """Nothing of it lives, and its log tells neither secrets nor of its own defects."""
+        assert self.processes() == []
+        log = self.log
+        told = [secret for secret in self._secrets if secret and secret in log]
+        assert not told, f"secrets in {self.log_path}: {told}"
+        if not self.expects_defects:
+            found = [line for line in log.splitlines() if any(word in line for word in _DEFECTS)]
+            assert not found, f"{self.log_path}: {found}\n{log[-6000:]}"
+
+    async def _end(self) -> None:
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(signal.SIGCONT)
+                self.signal(signal.SIGTERM)
+            try:
+                await self.ended()
+            except TimeoutError:
+                await self.kill()
+                raise AssertionError(f"doesn't stop:\n{self.log[-4000:]}") from None
+        await eventually(lambda: not self.processes(), what="no process is left")
+
+
+def _living() -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, IndexError):
+            if entry.name.isdigit() and not re.search(
+                r"\) [ZX] ", (entry / "stat").read_text(errors="replace")
+            ):
+                found.append(int(entry.name))
+    return found
+
+
+def _read(pid: int, name: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
