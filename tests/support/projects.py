@@ -91,12 +91,15 @@ class Project:
         assert found is not None
         return found
 
-    async def until_running(self, job_id: UUID, within_s: float = 20) -> asyncpg.Record:
-        """Return the row when its engine has told of a step."""
+    async def until_running(
+        self, job_id: UUID, attempt: int = 1, within_s: float = 20
+    ) -> asyncpg.Record:
+        """Return the row when the engine of that attempt has told of a step."""
 
         async def runs() -> asyncpg.Record | None:
             row = await self.database.row(job_id)
-            return row if row["progress"] > 0 and row["status"] == "processing" else None
+            runs = row["progress"] > 0 and row["status"] == "processing"
+            return row if runs and row["attempts"] == attempt else None
 
         found = await eventually(runs, within_s, what="the job runs")
         assert found is not None
