@@ -12,12 +12,14 @@ The request's `fake` field says how a run goes:
     broken          bool    fail as a broken CUDA context does
     bytes           int     size of the text or file that is made
 
-The model's options may hold `load_s`, `load_fail` and `load_crash`.
+The model's options may hold `load_s` (seconds), `load_fail` (a message), `load_crash` (an exit
+status) and `child` (a command that runs beside the model, as those of vLLM do).
 """
 
 import os
 import random
 import struct
+import subprocess
 import time
 import zlib
 from collections.abc import Mapping
@@ -42,6 +44,8 @@ _SIDE = 8
 
 def load(spec: ModelSpec) -> "FakeRunner":
     """Load nothing, as the options say."""
+    if (command := spec.options.get("child")) is not None:
+        subprocess.Popen(command)  # noqa: S603 -- the operator's own settings
     time.sleep(float(spec.options.get("load_s", 0)))
     if (status := spec.options.get("load_crash")) is not None:
         os._exit(int(status))
