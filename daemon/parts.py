@@ -51,6 +51,11 @@ from daemon.wakeups.realtime import RealtimeSource
 from daemon.wakeups.sweep import SweepTimer
 from handlers.params import InvalidRequest, Limits, resolve
 
+_REFUSED = (
+    "the database refuses this worker (check SUPABASE_WORKER_KEY or DATABASE_URL; its role needs "
+    "the rights of ourvidz_worker)"
+)
+
 _log = structlog.get_logger("daemon.parts")
 
 
@@ -95,8 +100,10 @@ class Parts:
             with attempt:
                 try:
                     await self.store.check_schema()
-                except (SchemaMismatchError, StoreRejectedError) as error:
+                except SchemaMismatchError as error:
                     raise StartupError(str(error)) from error
+                except StoreRejectedError as error:
+                    raise StartupError(f"{_REFUSED}: {error}") from error
 
     async def check_artifacts(self) -> list[str]:
         """Return what would make every upload fail; storage that is only away is no reason."""

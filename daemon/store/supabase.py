@@ -175,6 +175,8 @@ def _translate(error: "APIError") -> NoReturn:
     message = error.message or "refused without a word"
     if rows.is_unmigrated(code, message):
         raise mismatch(None) or SchemaMismatchError(message) from error
+    # A gateway in front of PostgREST refuses without a code.
+    said = f"{message} ({code})" if code else message
     if code in _UNREACHED_DATABASE or rows.is_unavailable(code):
-        raise StoreUnavailableError(f"{message} ({code})") from error
-    raise StoreRejectedError(f"{message} ({code})") from error
+        raise StoreUnavailableError(said) from error
+    raise StoreRejectedError(said) from error
