@@ -67,12 +67,12 @@ class Daemon:
         *,
         secrets: Sequence[str] = (),
     ) -> None:
-        self.port = free_port()
         self.mark = uuid4().hex
         self.log_path = folder / f"daemon-{self.mark[:8]}.log"
         self._folder = folder
         self._secrets = secrets
-        self._command = [sys.executable, "-m", "daemon", "--port", str(self.port), *arguments]
+        self._arguments = arguments
+        self.listen_on(free_port())
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -99,6 +99,11 @@ class Daemon:
     def log(self) -> str:
         """All that it wrote to stdout and stderr."""
         return self.log_path.read_text(errors="replace")
+
+    def listen_on(self, port: int) -> None:
+        """Choose another port before it starts."""
+        self.port = port
+        self._command = [sys.executable, "-m", "daemon", "--port", str(port), *self._arguments]
 
     async def start(self) -> Self:
         """Start it; whether it answers is another question."""
@@ -193,6 +198,14 @@ class Daemon:
         if not self.expects_defects:
             found = [line for line in log.splitlines() if any(word in line for word in _DEFECTS)]
             assert not found, f"{self.log_path}: {found}\n{log[-6000:]}"
+
+    async def clear_away(self) -> None:
+        """Leave nothing of it, whatever a test that failed left."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._process is not None:
+            await self._process.wait()
 
     async def _end(self) -> None:
         if self._process is None:

@@ -66,12 +66,16 @@ async def supabase(stack: Stack) -> AsyncIterator[Project]:
         yield opened
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> StartDaemon:
+@pytest_asyncio.fixture(loop_scope="session")
+async def daemon(tmp_path: Path) -> AsyncIterator[StartDaemon]:
     """Make daemons of one host; those of the same name take over from one another."""
+    made: list[Daemon] = []
 
     def make(project: Project, name: str = "worker", **environment: str) -> Daemon:
         settings = {**project.environment, "OURVIDZ_WORKER_NAME": name, **environment}
-        return Daemon(tmp_path / "host", settings, secrets=project.secrets)
+        made.append(Daemon(tmp_path / "host", settings, secrets=project.secrets))
+        return made[-1]
 
-    return make
+    yield make
+    for each in made:
+        await each.clear_away()
