@@ -1,5 +1,6 @@
 """What happens to jobs, as metrics and the log hear it: one call an act, both fed."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from daemon.telemetry.metrics import Metrics
 _PHASES = {"waiting": "admission", "running": "run", "uploading": "upload", "finishing": "finish"}
 
 _log = structlog.get_logger("daemon.jobs")
+_stdlib_log = logging.getLogger("daemon.jobs")
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,28 @@ class RunEvents:
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Count and log the end of a run."""
         word = "lost" if recorded is not Recorded.RECORDED else word_of(outcome)
-        code = outcome.error_code if isinstance(outcome, Failed | Retry) else None
-        job = run.job
-        seconds = run.timings.get("running", 0.0)
-        self.metrics.job_finished(job.job_type, word, seconds, code)
+        error = outcome if isinstance(outcome, Failed | Retry) else None
+        job_type, timings = run.job.job_type, run.timings
+        seconds = timings.get("running", 0.0)
+        self.metrics.job_finished(job_type, word, seconds, error.error_code if error else None)
         for phase, name in _PHASES.items():
-            if phase in run.timings:
-                self.metrics.job_phase(job.job_type, name, run.timings[phase])
-        log = _log.warning if word in {"failed", "retry", "lost"} else _log.info
-        log(
-            f"job {word}",
-            job_id=str(job.id),
-            job_type=job.job_type,
-            attempt=job.attempt,
-            seconds=round(sum(run.timings.get(phase, 0.0) for phase in _PHASES), 3),
-            **({"error": outcome.error} if isinstance(outcome, Failed | Retry) else {}),
-        )
+            if phase in timings:
+                self.metrics.job_phase(job_type, name, timings[phase])
+        level = logging.WARNING if word in {"failed", "retry", "lost"} else logging.INFO
+        if _stdlib_log.isEnabledFor(level):
+            _say(run, word, level, error)
+
+
+def _say(run: JobRun, word: str, level: int, error: Failed | Retry | None) -> None:
+    _log.log(
+        level,
+        f"job {word}",
+        job_id=str(run.job.id),
+        job_type=run.job.job_type,
+        attempt=run.job.attempt,
+        seconds=round(sum(run.timings.get(phase, 0.0) for phase in _PHASES), 3),
+        **({} if error is None else {"error": error.error}),
+    )
 
 
 def word_of(outcome: Outcome | None) -> str:

@@ -8,9 +8,16 @@ the API document names (`ourvidz_jobs_processed` and so on), which show the figu
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import nan
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
@@ -68,11 +75,15 @@ class Metrics:
         self._shown: dict[Counter, int] = {}
         self._prompts_used = 0
         self._prompts_kept = 0
-        self._show_performance()
+        # Looking a child up by its labels costs as much as all the rest of a job's figures.
+        self._phase_of = cache(self._phase_child)
+        self._finished_of = cache(self._finished_child)
+        self._generation_of = cache(self._generation_child)
         self.gpus(())
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
+        self._show_performance()
         return generate_latest(self.registry)
 
     def performance(self) -> Performance:
@@ -90,24 +101,23 @@ class Metrics:
 
     def job_phase(self, job_type: str, phase: str, seconds: float) -> None:
         """Time one of `PHASES`."""
-        phase = phase if phase in PHASES else _OTHER
-        self._jobs.phase.labels(_model_of(job_type), phase).observe(seconds)
+        self._phase_of(_job_type(job_type), phase if phase in PHASES else _OTHER).observe(seconds)
 
     def job_finished(
         self, job_type: str, outcome: str, seconds: float, error_code: str | None = None
     ) -> None:
         """Count a run that ended; `seconds` is its time of generation."""
+        job_type = _job_type(job_type)
         outcome = outcome if outcome in OUTCOMES else _OTHER
-        self._jobs.finished.labels(_job_type(job_type), outcome).inc()
+        self._finished_of(job_type, outcome).inc()
         if error_code is not None:
             code = error_code if error_code in ErrorCode.__members__ else _OTHER
             self._jobs.errors.labels(code).inc()
         if outcome == "completed":
-            self._jobs.generation.labels(_model_of(job_type)).observe(seconds)
+            self._generation_of(job_type).observe(seconds)
             self._stats.completed(seconds)
         elif outcome == "failed":
             self._stats.failed()
-        self._show_performance()
 
     def jobs_active(self, count: int) -> None:
         """Say how many jobs are claimed or answered over HTTP at this moment."""
@@ -249,6 +259,15 @@ class Metrics:
         shown = self._shown.get(counter, 0)
         counter.inc(max(0, total - shown))
         self._shown[counter] = total
+
+    def _phase_child(self, job_type: str, phase: str) -> Histogram:
+        return self._jobs.phase.labels(_model_of(job_type), phase)
+
+    def _finished_child(self, job_type: str, outcome: str) -> Counter:
+        return self._jobs.finished.labels(job_type, outcome)
+
+    def _generation_child(self, job_type: str) -> Histogram:
+        return self._jobs.generation.labels(_model_of(job_type))
 
     def _show_performance(self) -> None:
         figures = self._stats.performance()
