@@ -9,6 +9,7 @@ The request's `fake` field says how a run goes:
     crash           int     end the process with this status at the middle step
     crash_once      str     the same, unless this file exists; it is made first
     ignore_cancel   bool    don't stop when asked to
+    end_mark        str     make this file at the very end of the run, however it ends
     broken          bool    fail as a broken CUDA context does
     bytes           int     size of the text or file that is made
 
@@ -96,7 +97,15 @@ class FakeRunner:
     def _steps(
         self, fake: Mapping[str, Any], usual: int, current_step: str, control: Control
     ) -> None:
-        steps = int(fake.get("steps", usual))
+        try:
+            self._take_steps(fake, int(fake.get("steps", usual)), current_step, control)
+        finally:
+            if (mark := fake.get("end_mark")) is not None:
+                Path(mark).touch()
+
+    def _take_steps(
+        self, fake: Mapping[str, Any], steps: int, current_step: str, control: Control
+    ) -> None:
         for number in range(1, steps + 1):
             if number == steps // 2 + 1:
                 _misbehave(fake)

@@ -32,11 +32,14 @@ def demo_models() -> dict[str, Path]:
     return prepare(cache_folder(), lambda line: print(line, file=sys.stderr))  # noqa: T201 -- it takes a while
 
 
-async def _engines() -> AsyncIterator[NewEngine]:
-    """Make engines that aren't started yet; each is gone when the scope ends."""
-    made: list[EngineProcess] = []
+class _Engines:
+    """Makes engines that aren't started yet, and ends them all."""
+
+    def __init__(self) -> None:
+        self._made: list[EngineProcess] = []
 
     def make(
+        self,
         model: str = "chat",
         path: str = "",
         runner: str = "fake",
@@ -48,20 +51,28 @@ async def _engines() -> AsyncIterator[NewEngine]:
         description = ModelSpec(
             model, spec.pop("name", f"small {model}"), path, runner, **{"device": "cpu", **spec}
         )
-        made.append(EngineProcess(description, environment, log, limits or EngineLimits(120, 30)))
-        return made[-1]
+        engine = EngineProcess(description, environment, log, limits or EngineLimits(120, 30))
+        self._made.append(engine)
+        return engine
 
-    yield make
-    await asyncio.gather(*(engine.stop() for engine in made))
+    async def stop(self) -> None:
+        await asyncio.gather(*(engine.stop() for engine in self._made))
 
 
-new_engine = pytest_asyncio.fixture(_engines, name="new_engine")
-"""Makes engines for one test."""
+@pytest.fixture
+async def new_engine() -> AsyncIterator[NewEngine]:
+    """Makes engines for one test."""
+    engines = _Engines()
+    yield engines.make
+    await engines.stop()
 
-module_new_engine = pytest_asyncio.fixture(
-    _engines, name="module_new_engine", scope="module", loop_scope="module"
-)
-"""Makes engines for all tests of a module, which share one loop."""
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_new_engine() -> AsyncIterator[NewEngine]:
+    """Makes engines for all tests of a module, which then share one loop."""
+    engines = _Engines()
+    yield engines.make
+    await engines.stop()
 
 
 @pytest.fixture
