@@ -57,8 +57,7 @@ def fake_settings(dsn: str, folder: str, **overrides: Any) -> Settings:
 async def insert_jobs(connection: "asyncpg.Connection[Any]", count: int, **metadata: Any) -> None:
     """Insert jobs of the fake model in one statement."""
     await connection.execute(
-        "insert into jobs (job_type, metadata) select 'chat', $1 "
-        "from generate_series(1, $2)",
+        "insert into jobs (job_type, metadata) select 'chat', $1 from generate_series(1, $2)",
         json.dumps({"prompt": "nothing", "fake": {"steps": 0}, **metadata}),
         count,
     )

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -53,7 +54,7 @@ COLUMNS = (
     TimeElapsedColumn(),
 )
 
-console = Console()
+console = Console(record=True)
 
 
 @contextlib.asynccontextmanager
@@ -105,6 +106,8 @@ class Display:
         if state == "processing":
             state = f"processing: {row.get('current_step') or 'claimed'}"
         self._progress.update(self._bars[job_id], completed=row.get("progress") or 0, state=state)
+        if state in FINISHED:
+            self._progress.stop_task(self._bars[job_id])
         self.changed.set()
 
     def finished(self) -> bool:
@@ -157,6 +160,11 @@ def save(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def as_svg() -> str:
+    """Return what was shown as a picture that asks no other host for fonts."""
+    return re.sub(r"@font-face\s*{[^}]*}", "", console.export_svg(title="make demo"))
+
+
 async def rows_of(client: AsyncClient) -> list[dict[str, Any]]:
     """Read the user's jobs, oldest first."""
     answer = await client.table("jobs").select("*").order("created_at").execute()
@@ -185,8 +193,8 @@ async def collect(client: AsyncClient, display: Display) -> None:
     console.print(table)
 
 
-async def demo() -> int:
-    """Run the whole demonstration; return the exit status."""
+async def demo(picture: Path | None) -> int:
+    """Run the whole demonstration; return the exit status. `picture`: where to save it as SVG."""
     with tempfile.TemporaryDirectory(prefix="ourvidz-demo-") as folder:
         async with worker(Path(folder)) as facts:
             console.print(f"local stack  {facts['url']}\nworker       {facts['worker_url']}/health")
@@ -201,9 +209,11 @@ async def demo() -> int:
                 await ask(client, session.user.id, display)
             await collect(client, display)
             await client.remove_all_channels()
+            if picture is not None:
+                await asyncio.to_thread(save, picture, as_svg().encode())
     wanted = ["completed"] * (len(JOBS) - 1) + ["failed"]
     return 0 if sorted(row["status"] for row in display.rows.values()) == sorted(wanted) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(demo()))
+    sys.exit(asyncio.run(demo(Path(sys.argv[1]) if len(sys.argv) > 1 else None)))
