@@ -2,7 +2,7 @@
 
 The environment wins over the file. Names in the environment are `OURVIDZ_` and the path with two
 underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (`SUPABASE_URL`,
-`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and `DATABASE_URL` work as they are.
+`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few usual ones work as they are: `_KNOWN_NAMES`.
 """
 
 import os
@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from daemon.credentials import Credentials
 from daemon.job_types import Model, Quality
 
 GIB = 2**30
@@ -49,8 +50,18 @@ class SupabaseSettings(_Frozen):
 
     url: str | None = None
     key: SecretStr | None = None
-    """A key whose role may execute the worker's functions: `ourvidz_worker` or service role."""
+    """One of the project's own keys: the gateway takes no other."""
+    token: SecretStr | None = None
+    """A JWT with the role `ourvidz_worker`; None: the key itself has the worker's rights."""
     timeout_s: Positive = 10.0
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Return the key with its token; None: no project is configured."""
+        if self.url is None or self.key is None:
+            return None
+        token = self.token.get_secret_value() if self.token else None
+        return Credentials(self.key.get_secret_value(), token)
 
 
 class WakeUpSettings(_Frozen):
@@ -58,6 +69,8 @@ class WakeUpSettings(_Frozen):
 
     realtime: bool = True
     listen: bool = True
+    broadcast: bool = False
+    """Beside `realtime`: the trigger's own messages, on a connection of their own."""
     sweep_interval_s: Positive = 15.0
     """Longest time between two sweeps while a source is connected; jittered by 30 %."""
     sweep_interval_blind_s: Positive = 2.0
@@ -91,7 +104,7 @@ class ModelSettings(_Frozen):
     """A folder or file of weights, or a hub name; a path that doesn't exist fails the load."""
     name: str = ""
     """The name shown in `model_info`; by default the last part of the path."""
-    runner: Literal["vllm", "transformers", "diffusers", "fake"] = "diffusers"
+    runner: Literal["transformers", "diffusers", "fake"] = "diffusers"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu."""
@@ -110,7 +123,8 @@ _DEFAULT_MODELS: Mapping[str, Mapping[str, Any]] = {
     # configuration there says 16 GB, but its high quality needs 20. Weights: what its fast
     # quality leaves after the activations of its concurrent runs.
     "chat": {
-        "path": "/models/chat/", "name": "Qwen2.5-7B-Instruct", "runner": "vllm", "budget_gb": 4,
+        "path": "/models/chat/", "name": "Qwen2.5-7B-Instruct",
+        "runner": "transformers", "budget_gb": 4,
         "weights_gb": 3.2, "max_concurrent": 8, "footprint_gb": {"fast": 4},
         "concurrency": {"fast": 8},
     },
@@ -231,8 +245,10 @@ class Settings(BaseSettings):
 _KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
     "DATABASE_URL": ("database", "dsn"),
     "SUPABASE_URL": ("supabase", "url"),
+    "SUPABASE_ANON_KEY": ("supabase", "key"),
     "SUPABASE_SERVICE_ROLE_KEY": ("supabase", "key"),
-    "SUPABASE_WORKER_KEY": ("supabase", "key"),
+    "SUPABASE_KEY": ("supabase", "key"),
+    "SUPABASE_WORKER_TOKEN": ("supabase", "token"),
     "WORKER_API_KEY": ("server", "api_key"),
 }
 """Environment names without the prefix; the last one that is set wins."""

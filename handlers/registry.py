@@ -24,7 +24,6 @@ HANDLERS: Mapping[str, tuple[str, str]] = {
 RUNNERS: Mapping[str, tuple[str, str]] = {
     "transformers": ("handlers.transformers_runner", "load"),
     "diffusers": ("handlers.diffusers_runner", "load"),
-    "vllm": ("handlers.vllm_runner", "load"),
     "fake": ("handlers.fake", "load"),
 }
 
