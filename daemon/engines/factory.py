@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daemon.engines.inline import InlineEngine
 from daemon.engines.process import EngineLimits, EngineProcess
 from daemon.engines.surroundings import engine_environment
 from daemon.job_types import Model
 from daemon.ports import Engine, EngineFactory
-from daemon.settings import ModelSettings, Settings
+from daemon.settings import ModelSettings, Settings, SettingsError
 from handlers.base import ModelSpec
 
 _log = structlog.get_logger("daemon.engines")
@@ -44,18 +44,30 @@ class EngineOptions(BaseModel):
 
 
 def engine_factory(settings: Settings, log: LineLog | None = None) -> EngineFactory:
-    """Return what makes engines by the settings; wrong options are refused here, at start."""
+    """Return what makes engines by the settings.
+
+    Raises:
+        SettingsError: an option of a model's engine is wrong; told at start, not at the first job.
+    """
     log = log or _log_line
-    options = {
-        model: EngineOptions.model_validate(dict(chosen.options))
-        for model, chosen in settings.models.items()
-    }
+    options = {model: _options(model, chosen) for model, chosen in settings.models.items()}
 
     def make(model: str, device: int) -> Engine:
         family = Model(model)
         return _engine(family, settings.models[family], options[family], device, log)
 
     return make
+
+
+def _options(model: Model, settings: ModelSettings) -> EngineOptions:
+    try:
+        return EngineOptions.model_validate(dict(settings.options))
+    except ValidationError as error:
+        problems = [
+            f"models.{model}.options.{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors()
+        ]
+        raise SettingsError("\n".join(problems)) from None
 
 
 def _engine(

@@ -135,6 +135,21 @@ async def test_a_film_is_an_mp4_that_can_be_played(wan: EngineProcess) -> None:
     assert {"duration": 1, "fps": 8, "frames": 9}.items() <= output.fields["metadata"].items()
 
 
+async def test_films_at_the_same_time_do_not_mix(wan: EngineProcess) -> None:
+    """The autoencoder keeps frames between its calls: one film at a time goes through it."""
+    requests = [
+        params("video", "wan", duration=2, fps=8, steps=1, seed=seed) for seed in (1, 2, 1, 2)
+    ]
+    alone = [await wan.run(f"alone {n}", "video", requests[n], ignore) for n in range(2)]
+
+    together = await asyncio.gather(
+        *(wan.run(f"run {n}", "video", wanted, ignore) for n, wanted in enumerate(requests))
+    )
+
+    expected = [alone[0].files[0].data, alone[1].files[0].data] * 2
+    assert expected == [output.files[0].data for output in together]
+
+
 async def test_wan_draws_pictures_too(wan: EngineProcess) -> None:
     """A picture is a film of one frame, as PNG."""
     output = await wan.run("run", "image", params("image", "wan"), ignore)

@@ -1,0 +1,54 @@
+"""From settings to engines: what is told to load, and what is refused at start."""
+
+import pytest
+
+from daemon.engines.factory import engine_factory, model_spec
+from daemon.engines.inline import InlineEngine
+from daemon.engines.process import EngineProcess
+from daemon.job_types import Model
+from daemon.settings import ModelSettings, Settings, SettingsError
+
+
+def settings_of(**chosen: object) -> ModelSettings:
+    return ModelSettings.model_validate(
+        {
+            "path": "/models/chat/",
+            "runner": "fake",
+            "budget_gb": 4,
+            "weights_gb": 3,
+            "max_concurrent": 8,
+            "footprint_gb": {"fast": 4},
+            "concurrency": {"fast": 8},
+            **chosen,
+        }
+    )
+
+
+def test_the_name_is_the_last_part_of_the_path_unless_given() -> None:
+    """What `model_info` shows."""
+    assert model_spec(Model.CHAT, settings_of()).name == "chat"
+    assert model_spec(Model.CHAT, settings_of(name="Qwen")).name == "Qwen"
+    assert model_spec(Model.CHAT, settings_of(path="Qwen/Qwen2.5")).name == "Qwen2.5"
+
+
+async def test_only_a_fake_may_run_inside_the_daemon() -> None:
+    """Real models always get a process that can be killed."""
+    inline = {"inline": True}
+    settings = Settings(
+        models={
+            Model.CHAT: settings_of(options=inline),
+            Model.SDXL: settings_of(options=inline, runner="diffusers"),
+        }
+    )
+    make = engine_factory(settings)
+
+    assert isinstance(make("chat", 0), InlineEngine)
+    assert isinstance(make("sdxl", 0), EngineProcess)
+
+
+def test_a_wrong_option_is_refused_at_start_by_its_path() -> None:
+    """Not when the first job comes."""
+    settings = Settings(models={Model.CHAT: settings_of(options={"cancel_timeout_s": -1})})
+
+    with pytest.raises(SettingsError, match=r"models\.chat\.options\.cancel_timeout_s"):
+        engine_factory(settings)
