@@ -34,6 +34,7 @@ from daemon.ports import (
     AdmissionRequest,
     Admissions,
     Artifact,
+    ArtifactFile,
     ArtifactStore,
     EngineLostError,
     RunCancelledError,
@@ -45,6 +46,9 @@ from daemon.results import result_of
 
 FINISH_TRIES = 4
 """How often a result is offered to a database that refuses it: once, and 3 retries."""
+
+LAST_UPLOAD_S = 5.0
+"""How long a job that is stopped waits for the upload that is under way."""
 
 _log = structlog.get_logger("daemon.execution")
 
@@ -79,6 +83,8 @@ class Execution:
     progress: ProgressWriter
     recorder: Recorder
     events: ExecutionEvents
+    look_again_in: Callable[[float], object]
+    """Takes the seconds until a job that is to be tried again may be claimed."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -126,6 +132,7 @@ class Execution:
             quality=job_type.quality,
             user=str(job.user_id) if job.user_id else None,
             created_s=run.claimed_at,
+            alone=job.attempt > 1,
         )
         self._step(run, StepReport("waiting_for_gpu", 0.0))
         async with self.admissions.admit(request) as engine:
@@ -137,9 +144,24 @@ class Execution:
         if output.files:
             self._step(run, StepReport("uploading", 0.99))
         for number, file in enumerate(output.files):
-            saved.append(await self.artifacts.save(job, number, file))
+            await self._save(job, number, file, saved)
         run.timings |= {f"engine_{name}": value for name, value in output.timings.items()}
         return result_of(output.fields, saved)
+
+    async def _save(self, job: Job, number: int, file: ArtifactFile, saved: list[Artifact]) -> None:
+        """Store a file; one that is under way when the job is stopped is waited for shortly.
+
+        Nobody could remove it otherwise: it may arrive in spite of our going away.
+        """
+        saving = asyncio.ensure_future(self.artifacts.save(job, number, file))
+        try:
+            saved.append(await asyncio.shield(saving))
+        except asyncio.CancelledError:
+            await asyncio.wait({saving}, timeout=LAST_UPLOAD_S)
+            if saving.done() and saving.exception() is None:
+                saved.append(saving.result())
+            saving.cancel()
+            raise
 
     def _step(self, run: JobRun, step: StepReport) -> None:
         self.progress.report(run.progress_of(step))
@@ -152,9 +174,7 @@ class Execution:
         refusal = ""
         for number in range(1, FINISH_TRIES + 1):
             try:
-                return await self.recorder.finish(
-                    Finish(run.job.claim_id, outcome, dict(run.timings))
-                )
+                return await self._finish(run, outcome)
             except StoreRejectedError as error:
                 refusal = str(error)
                 _log.warning("finish refused", job_id=str(run.job.id), error=refusal, tries=number)
@@ -164,10 +184,17 @@ class Execution:
             f"the database refused the result: {refusal}"[:500], ErrorCode.DATABASE_ERROR, 1.0
         )
         try:
-            await self.recorder.finish(Finish(run.job.claim_id, plain, dict(run.timings)))
+            await self._finish(run, plain)
         except StoreRejectedError:
             _log.exception("retry refused: the lease will run out", job_id=str(run.job.id))
         return None
+
+    async def _finish(self, run: JobRun, outcome: Outcome) -> Recorded:
+        recorded = await self.recorder.finish(Finish(run.job.claim_id, outcome, dict(run.timings)))
+        if isinstance(outcome, Retry):
+            # Nothing announces a row that becomes due.
+            self.look_again_in(outcome.delay_s)
+        return recorded
 
     async def _discard(self, run: JobRun, saved: list[Artifact]) -> None:
         try:

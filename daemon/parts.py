@@ -36,6 +36,7 @@ from daemon.ports import (
     WorkerIdentity,
 )
 from daemon.progress import ProgressWriter
+from daemon.quarantine import Quarantine
 from daemon.run_events import RunEvents
 from daemon.scheduling.models import DeviceSpec, check_fits
 from daemon.scheduling.scheduler import Scheduler
@@ -143,21 +144,24 @@ def build(
         raise StartupError("\n".join(misfits))
     pool = EnginePool(engine_factory(settings, _engine_said))
     scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
-    admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    admissions = GpuAdmissions(scheduler, pool, loop)
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
     events = RunEvents(metrics)
     outbox = Outbox(store)
+    quarantine = Quarantine(admissions)
+    wake = asyncio.Event()
     execution = Execution(
         resolve=_resolver(settings),
         leases=leases,
-        admissions=admissions,
+        admissions=quarantine,
         artifacts=artifacts,
         progress=progress,
         recorder=outbox,
         events=events,
+        look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
     )
-    wake = asyncio.Event()
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
     sources = _make_sources(settings)
     sweeps = SweepTimer(
@@ -168,7 +172,7 @@ def build(
     intake = Intake(
         store=store,
         worker=worker,
-        demand=admissions.demand,
+        demand=quarantine.demand,
         starter=executor,
         sweeps=sweeps,
         lease_s=settings.leases.duration_s,

@@ -321,3 +321,5 @@ class AdmissionRequest:
     created_s: float
     interactive: bool = False
     """An HTTP client waits: ahead of batch work."""
+    alone: bool = False
+    """Nothing else may run in the model's engine: an earlier attempt ended badly."""

@@ -53,6 +53,7 @@ class Bench:
         self.leases = Leases(lambda: self.store, LeaseSettings())
         self.progress = ProgressWriter(self.store, self.leases.apply)
         self.slept: list[float] = []
+        self.looks: list[float] = []
         self.ended: list[Any] = []
         self.execution = Execution(
             resolve=lambda job_type, job: {"prompt": "hello"},
@@ -62,6 +63,7 @@ class Bench:
             progress=self.progress,
             recorder=self.recorder,
             events=self,
+            look_again_in=self.looks.append,
             sleep=self.sleep,
         )
         self.executor = Executor(
@@ -168,6 +170,7 @@ async def test_a_refused_result_is_offered_again_then_retried() -> None:
 
     assert outcome == Retry("the database refused the result: no", ErrorCode.DATABASE_ERROR, 1.0)
     assert bench.slept == [1.0, 2.0, 4.0]
+    assert bench.looks == [1.0]
     assert bench.artifacts.files == {}
 
 
