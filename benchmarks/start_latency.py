@@ -138,7 +138,11 @@ async def on_realtime(inserts: int) -> None:
                 None,
                 {
                     "worker_type": "chat",
-                    "supabase": {"url": stack.url, "key": stack.worker_key},
+                    "supabase": {
+                        "url": stack.url,
+                        "key": stack.anon_key,
+                        "token": stack.worker_token,
+                    },
                     "models": {"chat": FAKE_MODEL},
                     "device": {"simulate_gb": 24},
                     "server": {"port": 0},

@@ -18,8 +18,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from daemon.credentials import watch_expiry
 from daemon.identity import identity
-from daemon.ports import StoreUnavailableError
+from daemon.ports import StoreRejectedError, StoreUnavailableError
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.server.app import build_app
@@ -78,7 +79,8 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
 
 def _configure_logs(settings: Settings) -> None:
     logs.configure(settings.log.level, settings.log.format)
-    for secret in (settings.database.dsn, settings.supabase.key, settings.server.api_key):
+    supabase = settings.supabase
+    for secret in (settings.database.dsn, supabase.key, supabase.token, settings.server.api_key):
         if secret is not None:
             register_secret(secret.get_secret_value())
 
@@ -161,7 +163,9 @@ def _telemetry(
         if sample is not None:
             metrics.host(sample)
 
+    credentials = reports.settings.supabase.credentials
     return [
+        *([watch_expiry(credentials)] if credentials else []),
         GpuMonitor(limits=_memory_limits(reports.settings), on_sample=gpus_sampled).run(),
         Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
         _count_queue(parts, reports),
@@ -179,7 +183,7 @@ async def _count_queue(parts: "Parts", reports: DaemonReports) -> None:
     while True:
         try:
             reports.queue = await parts.store.queue_summary()
-        except StoreUnavailableError:
+        except (StoreUnavailableError, StoreRejectedError):
             reports.queue = None  # an old count would be shown as a fresh one
         else:
             reports.metrics.queue_counted(reports.queue)

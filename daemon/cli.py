@@ -1,7 +1,9 @@
 """The command line. What an operator can mend is one message on stderr and exit status 1."""
 
 import asyncio
+import os
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from daemon.settings import Settings, SettingsError, load_settings
 
 CONFIG_FILES = (Path("ourvidz-worker.toml"), Path("/etc/ourvidz-worker/config.toml"))
 """Looked for in this order when `--config` doesn't name one."""
+
+SHORTEST_SECRET = 32
+"""Bytes; PostgREST takes no shorter one."""
 
 WORKER_TYPES = ("all", "chat", "sdxl", "wan", "video")
 
@@ -80,6 +85,22 @@ def migrate_command(dsn: str, dry_run: bool) -> None:
     names = _run(lambda: bring_up_to_date(dsn, dry_run=dry_run))
     word = "pending" if dry_run else "applied"
     click.echo("\n".join(f"{word}: {name}" for name in names) or "nothing to apply")
+
+
+@main.command("token")
+@click.option("--secret-env", required=True, help="Variable that holds the project's JWT secret.")
+@click.option("--days", type=click.IntRange(1), default=365, show_default=True, help="Validity.")
+def token_command(secret_env: str, days: int) -> None:
+    """Make a token of the role ourvidz_worker, for SUPABASE_WORKER_TOKEN."""
+    from daemon.credentials import mint
+
+    secret = os.environ.get(secret_env, "")
+    if len(secret.encode()) < SHORTEST_SECRET:
+        raise UserError(
+            f"{secret_env} holds no JWT secret: it has {len(secret.encode())} bytes, "
+            f"and one has at least {SHORTEST_SECRET}"
+        )
+    click.echo(mint(secret, days, time.time()))
 
 
 @main.command("dev")

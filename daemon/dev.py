@@ -60,7 +60,11 @@ def dev_settings(stack: Mapping[str, str], models: Mapping[str, str]) -> dict[st
     """Return settings for a stack that is up, and folders of small models by name."""
     small: Mapping[str, Any] = {"dtype": "float32", "device": "cpu"}
     return {
-        "supabase": {"url": stack["url"], "key": stack["worker_key"]},
+        "supabase": {
+            "url": stack["url"],
+            "key": stack["anon_key"],
+            "token": stack["worker_token"],
+        },
         "device": {"simulate_gb": DEVICE_GB},
         "models": {
             "chat": {

@@ -14,8 +14,7 @@ from tenacity import (
 )
 
 from daemon.admission import GpuAdmissions
-from daemon.artifacts.local import LocalArtifacts
-from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.connections import make_artifacts, make_sources, make_store
 from daemon.engines.factory import engine_factory
 from daemon.engines.pool import EnginePool
 from daemon.execution import Execution, Resolver
@@ -28,7 +27,6 @@ from daemon.model_specs import devices_from, specs_from
 from daemon.observed import ObservedStore
 from daemon.ports import (
     ArtifactStore,
-    JobStore,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -43,18 +41,14 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
-from daemon.store.postgres import PostgresStore
-from daemon.store.supabase import SupabaseStore
 from daemon.telemetry.gpu import Nvml
 from daemon.telemetry.metrics import Metrics
-from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
-from daemon.wakeups.realtime import RealtimeSource
 from daemon.wakeups.sweep import SweepTimer
 from handlers.params import InvalidRequest, Limits, resolve
 
 _REFUSED = (
-    "the database refuses this worker (check SUPABASE_WORKER_KEY or DATABASE_URL; its role needs "
-    "the rights of ourvidz_worker)"
+    "the database refuses this worker (check SUPABASE_KEY and SUPABASE_WORKER_TOKEN, or "
+    "DATABASE_URL; its role needs the rights of ourvidz_worker)"
 )
 
 _log = structlog.get_logger("daemon.parts")
@@ -138,7 +132,7 @@ def build(
         StartupError: models and devices don't go together, or there is no device.
     """
     store = ObservedStore(make_store(settings), metrics.store_call)
-    artifacts = _make_artifacts(settings)
+    artifacts = make_artifacts(settings)
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
@@ -163,7 +157,7 @@ def build(
         look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
     )
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
-    sources = _make_sources(settings)
+    sources = make_sources(settings)
     sweeps = SweepTimer(
         settings.wakeups.sweep_interval_s,
         settings.wakeups.sweep_interval_blind_s,
@@ -184,62 +178,6 @@ def build(
         store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
         sweeps,
     )  # fmt: skip
-
-
-def make_store(settings: Settings, pool_size: int | None = None) -> JobStore:
-    """Return the store that the settings name; a direct connection wins."""
-    database, supabase = settings.database, settings.supabase
-    if database.dsn is not None:
-        return PostgresStore(
-            database.dsn.get_secret_value(),
-            pool_size=pool_size or database.pool_size,
-            statement_timeout_s=database.statement_timeout_s,
-        )
-    if supabase.url is None or supabase.key is None:
-        raise StartupError("no database is configured")
-    return SupabaseStore(
-        supabase.url, supabase.key.get_secret_value(), timeout_s=supabase.timeout_s
-    )
-
-
-def _make_artifacts(settings: Settings) -> ArtifactStore:
-    where = settings.artifacts
-    buckets: Mapping[str, str] = {
-        "image": where.images,
-        "video": where.videos,
-        "thumbnail": where.thumbnails,
-    }
-    if where.kind == "local":
-        return LocalArtifacts(where.folder, buckets, where.public_url)
-    supabase = settings.supabase
-    if supabase.url is None or supabase.key is None:
-        raise StartupError("no Supabase Storage is configured")
-    return SupabaseArtifacts(
-        supabase.url,
-        supabase.key.get_secret_value(),
-        buckets,
-        timeout_s=supabase.timeout_s,
-        signed_for_s=where.signed_url_s,
-    )
-
-
-def _make_sources(settings: Settings) -> tuple[WakeUpSource, ...]:
-    wanted = settings.wakeups
-    sources: list[WakeUpSource] = []
-    dsn, supabase = settings.database.dsn, settings.supabase
-    if wanted.listen and dsn is not None:
-        if refusal := refuse_transaction_pooler(dsn.get_secret_value()):
-            raise StartupError(refusal)
-        sources.append(ListenSource(dsn.get_secret_value()))
-    if wanted.realtime and supabase.url is not None and supabase.key is not None:
-        sources.append(
-            RealtimeSource(
-                supabase.url,
-                supabase.key.get_secret_value(),
-                recycle_after_s=wanted.recycle_after_s,
-            )
-        )
-    return tuple(sources)
 
 
 def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:

@@ -1,5 +1,6 @@
 """What can be checked before the first job: all problems at once, each with what to do about it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,11 +23,18 @@ def problems(settings: Settings) -> list[str]:
 def _database_problems(settings: Settings) -> list[str]:
     supabase = settings.supabase
     if supabase.url and not supabase.key:
-        return ["SUPABASE_URL is set without a key: set SUPABASE_WORKER_KEY"]
+        message = (
+            "SUPABASE_URL is set without a key: set SUPABASE_KEY to the project's publishable key "
+            "and SUPABASE_WORKER_TOKEN to a token of `ourvidz-worker token`, or "
+            "SUPABASE_SERVICE_ROLE_KEY alone"
+        )
+        return [message]
+    if supabase.token and not _is_jwt(supabase.token.get_secret_value()):
+        return ["SUPABASE_WORKER_TOKEN is no JWT: make one with `ourvidz-worker token`"]
     if supabase.url and not supabase.url.startswith(("http://", "https://")):
         return [f"SUPABASE_URL is no http address: {supabase.url[:100]}"]
     if settings.database.dsn is None and not supabase.url:
-        return ["no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_WORKER_KEY"]
+        return ["no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_KEY"]
     return []
 
 
@@ -51,3 +59,7 @@ def _model_problems(models: Mapping[Model, ModelSettings]) -> list[str]:
                 f"OURVIDZ_MODELS__{model.upper()}__PATH, or serve other models with --worker-type"
             )
     return found
+
+
+def _is_jwt(token: str) -> bool:
+    return re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII) is not None

@@ -124,6 +124,9 @@ class DaemonReports:
         reasons = []
         if self.parts.store.health.failing:
             reasons.append("the database does not answer")
+        credentials = self.settings.supabase.credentials
+        if credentials and (complaint := credentials.complaint(time.time())):
+            reasons.append(complaint)
         sources = self.parts.sources
         if sources and not any(source.state().get("ready") for source in sources):
             reasons.append("no wake-up source is connected: the table is swept instead")

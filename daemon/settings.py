@@ -2,7 +2,8 @@
 
 The environment wins over the file. Names in the environment are `OURVIDZ_` and the path with two
 underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (`SUPABASE_URL`,
-`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few usual ones work as they are: `_KNOWN_NAMES`.
+`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few usual ones work as they are: see
+`_KNOWN_NAMES`.
 """
 
 import os

@@ -48,7 +48,7 @@ async def _serve(stack: Stack, *, as_json: bool) -> None:
 
 
 def _facts(stack: Stack) -> dict[str, str]:
-    names = ("url", "dsn", "anon_key", "service_role_key", "worker_key", "jwt_secret")
+    names = ("url", "dsn", "anon_key", "service_role_key", "worker_token", "jwt_secret")
     return {name: getattr(stack, name) for name in names}
 
 

@@ -5,7 +5,7 @@ that only repeats it, or none, gives the key's own role; 3. any other must be a 
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from devstack.tokens import ApiKeys, verify
 
 # Only the stubs know that these are generic.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 # PostgREST forgives a token this much, since clocks differ.
@@ -82,9 +83,19 @@ class Gate:
         if bearer is None or bearer == key:
             role = self._roles[key] if key else "anon"
             return Identity(role, {"role": role})
-        if bearer in self._roles and not key_required:
-            return Identity(self._roles[bearer], {"role": self._roles[bearer]})
         return self.of_token(bearer)
+
+    @web.middleware
+    async def realtime_gateway(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let through to Realtime who shows one of the project's keys; it asks tokens itself."""
+        if not request.path.startswith("/realtime/v1/"):
+            return await handler(request)
+        key = request.query.get("apikey") or request.headers.get("apikey")
+        bearer = bearer_of(request) or ""
+        if key not in self._roles or (bearer.startswith("sb_") and bearer != key):
+            message = "Invalid API key" if key else "No API key found in request"
+            return web.json_response({"message": message}, status=401)
+        return await handler(request)
 
     def of_token(self, token: str) -> Identity:
         """Return whom a token stands for, or raise `jwt.InvalidTokenError`."""

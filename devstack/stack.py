@@ -23,7 +23,7 @@ from devstack.postgres import Postgres
 from devstack.realtime import Realtime, RealtimeSettings
 from devstack.rest.routes import Rest
 from devstack.storage.routes import Storage
-from devstack.tokens import ApiKeys, mint
+from devstack.tokens import TEN_YEARS, ApiKeys, mint
 
 _LARGEST_BODY = 256 * 1024**2
 
@@ -58,6 +58,8 @@ class Stack:
         self._exit = AsyncExitStack()
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self.jwt_secret, self.keys = _kept_keys(self._data_dir / "keys.json")
+        self.worker_token = mint(self.jwt_secret, "ourvidz_worker", expires_in=TEN_YEARS)
+        """A token of the role that may only execute the worker's functions; it is no API key."""
         self.url = ""
 
     @property
@@ -74,11 +76,6 @@ class Stack:
     def service_role_key(self) -> str:
         """The API key that passes row level security."""
         return self.keys.service_role
-
-    @property
-    def worker_key(self) -> str:
-        """The token of the role that may only execute the worker's functions."""
-        return self.keys.worker
 
     def token(
         self, user_id: str | UUID, *, role: str = "authenticated", expires_in: float = 3600
@@ -109,7 +106,8 @@ class Stack:
         gate = Gate(self.keys, self.jwt_secret)
         opaque = {self.keys.publishable: "anon", self.keys.secret: "service_role"}
         self.realtime = Realtime(self.dsn, self.jwt_secret, opaque, self._realtime_settings)
-        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_cross_origin])
+        middlewares = [_cross_origin, gate.realtime_gateway]
+        app = web.Application(client_max_size=_LARGEST_BODY, middlewares=middlewares)
         app.add_routes(Rest(visitors, gate).routes())
         app.add_routes(Storage(owners, gate, self._data_dir / "storage", self.jwt_secret).routes())
         app.add_routes(Auth(owners, gate, self.jwt_secret).routes())
@@ -169,4 +167,4 @@ def _kept_keys(path: Path) -> tuple[str, ApiKeys]:
         kept = {"jwt_secret": secret, "keys": asdict(ApiKeys.generate(secret))}
         path.write_text(json.dumps(kept, indent=2))
     kept = json.loads(path.read_text())
-    return kept["jwt_secret"], ApiKeys(**kept["keys"])
+    return kept["jwt_secret"], ApiKeys.read(kept["keys"])

@@ -8,7 +8,7 @@ tokens, and opaque `sb_...` keys, which only stand for a role.
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
@@ -64,14 +64,12 @@ class ApiKeys:
     Attributes:
         anon: Legacy key for browsers.
         service_role: Legacy key that passes row level security.
-        worker: Token of the role that may only execute the worker's functions.
         publishable: Opaque successor of `anon`.
         secret: Opaque successor of `service_role`.
     """
 
     anon: str
     service_role: str
-    worker: str
     publishable: str
     secret: str
 
@@ -81,17 +79,20 @@ class ApiKeys:
         return cls(
             anon=mint(jwt_secret, "anon", expires_in=TEN_YEARS),
             service_role=mint(jwt_secret, "service_role", expires_in=TEN_YEARS),
-            worker=mint(jwt_secret, "ourvidz_worker", expires_in=TEN_YEARS),
             publishable=f"sb_publishable_{secrets.token_urlsafe(24)}",
             secret=f"sb_secret_{secrets.token_urlsafe(24)}",
         )
+
+    @classmethod
+    def read(cls, kept: Mapping[str, str]) -> "ApiKeys":
+        """Return a kept set; one of an earlier version holds a key more."""
+        return cls(**{each.name: kept[each.name] for each in fields(cls)})
 
     def roles(self) -> dict[str, str]:
         """Return each key's database role."""
         return {
             self.anon: "anon",
             self.service_role: "service_role",
-            self.worker: "ourvidz_worker",
             self.publishable: "anon",
             self.secret: "service_role",
         }

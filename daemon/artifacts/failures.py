@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from daemon.credentials import EXPIRED, says_expired
 from daemon.jobs import ErrorCode, JobError
 
 _CONFLICT = 409
@@ -82,6 +83,8 @@ def job_error(error: RefusedError | httpx.HTTPError, bucket: str, size: int) -> 
         return JobError(
             ErrorCode.NETWORK_ERROR, f"Storage answered {error.status}: {error.message}"
         )
+    if says_expired(error.message):
+        return JobError(ErrorCode.NETWORK_ERROR, f"Storage refuses the request: {EXPIRED}")
     if error.is_missing_bucket:
         sentence = (
             f'bucket "{bucket}" does not exist: create it in Supabase Storage, or name another '

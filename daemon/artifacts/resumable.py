@@ -27,7 +27,7 @@ class ResumableUpload:
     """One file's upload.
 
     Args:
-        client: sends the key with each request.
+        client: sends key and token with each request.
         endpoint: `…/storage/v1/upload/resumable`.
         wait: pause before a try after a failure.
     """
@@ -72,8 +72,8 @@ class ResumableUpload:
             with attempt:
                 response = await self._request("POST", self._endpoint, headers)
                 location = _header(response, "Location").rstrip("/")
-                # Behind a proxy the server may misname its own address, and the key goes to
-                # the one that was set, and to no other.
+                # Behind a proxy the server may misname its own address, and the token goes
+                # to the one that was set, and to no other.
                 return f"{self._endpoint}/{location.rsplit('/', 1)[-1]}"
         raise AssertionError("This can't happen because the last failed attempt raises.")
 

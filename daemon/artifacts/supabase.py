@@ -21,6 +21,7 @@ from tenacity.wait import wait_base
 from daemon.artifacts.failures import RefusedError, is_passing, job_error, refusal_from
 from daemon.artifacts.paths import path_of
 from daemon.artifacts.resumable import CHUNK, ResumableUpload
+from daemon.credentials import Credentials
 from daemon.jobs import ErrorCode, Job, JobError
 from daemon.ports import Artifact, ArtifactFile
 
@@ -42,7 +43,7 @@ class SupabaseArtifacts:
 
     Args:
         url: the project's address.
-        key: the API key of a role that may insert into and delete from `storage.objects`.
+        credentials: of a role that may insert into and delete from `storage.objects`.
         buckets: the bucket of each kind of file.
         timeout_s: one request's limit, seconds without progress.
         signed_for_s: how long the URL of a file in a private bucket works, seconds.
@@ -52,7 +53,7 @@ class SupabaseArtifacts:
     def __init__(
         self,
         url: str,
-        key: str,
+        credentials: Credentials,
         buckets: Mapping[str, str],
         *,
         timeout_s: float,
@@ -60,7 +61,7 @@ class SupabaseArtifacts:
         wait: wait_base | None = None,
     ) -> None:
         self._base = f"{url.rstrip('/')}/storage/v1"
-        self._headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+        self._headers = credentials.headers()
         self._buckets = buckets
         self._timeout_s = timeout_s
         self._signed_for_s = round(signed_for_s)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 
+from daemon.credentials import EXPIRED, Credentials, says_expired
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
 from daemon.ports import (
@@ -35,13 +36,13 @@ class SupabaseStore:
 
     Args:
         url: the project's address.
-        key: its role may execute the worker's functions; it never appears in an error.
+        credentials: their role may execute the worker's functions; never shown in an error.
         timeout_s: how long a call may take.
     """
 
-    def __init__(self, url: str, key: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, credentials: Credentials, *, timeout_s: float) -> None:
         self._url = url
-        self._key = key
+        self._credentials = credentials
         self._timeout_s = timeout_s
         self._connections: httpx.AsyncClient | None = None
         self._client: AsyncClient | None = None
@@ -136,10 +137,13 @@ class SupabaseStore:
                     event_hooks={"response": [_refuse_non_answers]},
                 )
                 options = AsyncClientOptions(
-                    httpx_client=self._connections, auto_refresh_token=False, persist_session=False
+                    headers={"Authorization": f"Bearer {self._credentials.bearer}"},
+                    httpx_client=self._connections,
+                    auto_refresh_token=False,
+                    persist_session=False,
                 )
                 try:
-                    self._client = await acreate_client(self._url, self._key, options)
+                    self._client = await acreate_client(self._url, self._credentials.key, options)
                 except AsyncSupabaseException as error:
                     # The library's own class for a malformed address or key; it quotes neither.
                     raise StoreRejectedError(f"the Supabase client: {error}") from None
@@ -175,6 +179,8 @@ def _translate(error: "APIError") -> NoReturn:
     message = error.message or "refused without a word"
     if rows.is_unmigrated(code, message):
         raise mismatch(None) or SchemaMismatchError(message) from error
+    if says_expired(message):
+        message = EXPIRED
     # A gateway in front of PostgREST refuses without a code.
     said = f"{message} ({code})" if code else message
     if code in _UNREACHED_DATABASE or rows.is_unavailable(code):

@@ -12,6 +12,8 @@ from typing import Any, cast
 from realtime import AsyncRealtimeClient
 from websockets.asyncio.client import ClientConnection
 
+from daemon.credentials import Credentials
+
 HEARTBEAT_S = 15
 """The shortest interval that the client accepts: three replies may be lost before the silence
 counts."""
@@ -49,20 +51,21 @@ class HeardClient(AsyncRealtimeClient):
 
     Args:
         url: the project's address, `https://….supabase.co`.
-        key: goes into the websocket's URL and into each join.
+        credentials: the key goes into the websocket's URL, the token into each join.
         heard: called with each frame's text; it must not raise.
     """
 
-    def __init__(self, url: str, key: str, heard: Callable[[str], None]) -> None:
+    def __init__(self, url: str, credentials: Credentials, heard: Callable[[str], None]) -> None:
         # The client's own reconnect gives up after five tries and rejoins into a closed
         # channel: one client is one connection, and the supervisor makes the next one.
         super().__init__(
             f"{url.rstrip('/')}/realtime/v1",
-            token=key,
+            token=credentials.key,
             auto_reconnect=False,
             max_retries=1,
             hb_interval=HEARTBEAT_S,
         )
+        self.access_token = credentials.bearer
         self._heard = heard
         self._socket: ClientConnection | None = None
 

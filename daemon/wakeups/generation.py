@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from daemon.credentials import EXPIRED, Credentials, says_expired
 from daemon.ports import WakeUp
 from daemon.wakeups.link import Link, LinkEvent, SourceRecord
 from daemon.wakeups.redaction import error_text, redact
@@ -51,7 +52,7 @@ class Generation:
 
     Args:
         url: the project's address.
-        key: the API key; it is never shown.
+        credentials: whose rights decide what is heard; never shown.
         subscription: what to ask for.
         wake: set at each hint and each confirmation.
         record: counts hints.
@@ -61,7 +62,7 @@ class Generation:
     def __init__(
         self,
         url: str,
-        key: str,
+        credentials: Credentials,
         subscription: Subscription,
         *,
         wake: WakeUp,
@@ -69,7 +70,7 @@ class Generation:
         times: GenerationTimes,
     ) -> None:
         self._url = url
-        self._key = key
+        self._credentials = credentials
         self._subscription = subscription
         self._wake = wake
         self._record = record
@@ -110,7 +111,9 @@ class Generation:
         now = self._clock()
         self.ready_s = self.link.ready_for(now)
         self.link.move(LinkEvent.ENDED, now)
-        self.ended.set_result(redact(reason, self._key))
+        # The server counts the seconds since then, and would have each refusal look new.
+        reason = EXPIRED if says_expired(reason) else reason
+        self.ended.set_result(redact(reason, *self._credentials.secrets))
         self._settled.set()
         if self._again is not None:
             self._again.cancel()
@@ -123,13 +126,13 @@ class Generation:
             from daemon.wakeups.client import HeardClient, silence_loggers
 
             silence_loggers()
-            self._client = HeardClient(self._url, self._key, self._heard)
+            self._client = HeardClient(self._url, self._credentials, self._heard)
             await self._client.connect()
             self._client.when_deaf(self.end)
             self._channel = self._subscription.channel(self._client)
             await self._join(self._channel)
         except Exception as error:  # noqa: BLE001  whatever the client raises, the next one may work
-            self.end(error_text(error, self._key))
+            self.end(error_text(error, *self._credentials.secrets))
 
     async def _join(self, channel: "AsyncRealtimeChannel") -> None:
         """Join and wait for the confirmation."""
@@ -160,7 +163,7 @@ class Generation:
             try:
                 act(*arguments)
             except Exception as error:  # noqa: BLE001  any exception at all would deafen the client
-                self.end(f"in a callback: {error_text(error, self._key)}")
+                self.end(f"in a callback: {error_text(error, *self._credentials.secrets)}")
 
         return guarded
 

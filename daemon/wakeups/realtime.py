@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from daemon.credentials import Credentials
 from daemon.ports import WakeUp
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import Generation, GenerationTimes
@@ -29,7 +30,7 @@ class RealtimeSource:
 
     Args:
         url: the project's address, `https://….supabase.co`.
-        key: the API key.
+        credentials: whose rights decide what is heard.
         recycle_after_s: a connection's age limit, seconds, +-20 %: the server ends old ones, and
             a connection can be deaf on the server's side without a sign on this one.
         times: a connection's time limits.
@@ -42,7 +43,7 @@ class RealtimeSource:
     def __init__(
         self,
         url: str,
-        key: str,
+        credentials: Credentials,
         *,
         recycle_after_s: float,
         times: GenerationTimes | None = None,
@@ -51,7 +52,7 @@ class RealtimeSource:
     ) -> None:
         self.name = self.subscription.name
         self._url = url
-        self._key = key
+        self._credentials = credentials
         self._recycle_after_s = recycle_after_s
         self._times = times or GenerationTimes()
         self._backoff = backoff or Backoff(random)
@@ -92,7 +93,7 @@ class RealtimeSource:
         self._record.generations += 1
         self._newest = Generation(
             self._url,
-            self._key,
+            self._credentials,
             self.subscription,
             wake=wake,
             record=self._record,

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from jobs_database import JobsDatabase, opened, worker_dsn
 
+from daemon.credentials import Credentials
 from daemon.migrate import migrate
 from daemon.ports import JobStore
 from daemon.store.postgres import PostgresStore
@@ -44,6 +45,7 @@ async def store(
     if request.param == "postgres":
         store = PostgresStore(worker_login, pool_size=8, statement_timeout_s=10)
     else:
-        store = SupabaseStore(stack.url, stack.worker_key, timeout_s=10)
+        credentials = Credentials(stack.anon_key, stack.worker_token)
+        store = SupabaseStore(stack.url, credentials, timeout_s=10)
     yield store
     await store.aclose()

@@ -13,6 +13,7 @@ from scripted import a_job
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.credentials import Credentials
 from daemon.ports import ArtifactFile, ArtifactStore
 from devstack.stack import Stack
 
@@ -60,7 +61,8 @@ async def place(
         yield Place(local, read_file)
         await local.aclose()
     else:
-        supabase = SupabaseArtifacts(stack.url, stack.worker_key, BUCKETS, timeout_s=20)
+        credentials = Credentials(stack.anon_key, stack.worker_token)
+        supabase = SupabaseArtifacts(stack.url, credentials, BUCKETS, timeout_s=20)
         yield Place(supabase, read_over_http)
         await supabase.aclose()
 

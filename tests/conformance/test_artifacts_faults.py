@@ -16,9 +16,11 @@ from tenacity import wait_none
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.credentials import Credentials
 from daemon.jobs import ErrorCode, JobError
 from daemon.ports import ArtifactFile
 from devstack.stack import Stack
+from devstack.tokens import mint
 
 BUCKETS = {"image": "ourvidz-images", "video": "ourvidz-videos"}
 PNG = ArtifactFile("image", "image/png", "png", b"\x89PNG not really")
@@ -85,13 +87,17 @@ async def network(stack: Stack) -> AsyncIterator[FaultyNetwork]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def store(stack: Stack, network: FaultyNetwork) -> AsyncIterator[SupabaseArtifacts]:
-    made = a_store(network.url, stack.worker_key)
+    made = a_store(network.url, worker_of(stack))
     yield made
     await made.aclose()
 
 
-def a_store(url: str, key: str, **buckets: str) -> SupabaseArtifacts:
-    return SupabaseArtifacts(url, key, BUCKETS | buckets, timeout_s=20, wait=wait_none())
+def worker_of(stack: Stack) -> Credentials:
+    return Credentials(stack.anon_key, stack.worker_token)
+
+
+def a_store(url: str, credentials: Credentials, **buckets: str) -> SupabaseArtifacts:
+    return SupabaseArtifacts(url, credentials, BUCKETS | buckets, timeout_s=20, wait=wait_none())
 
 
 async def content(url: str | None) -> bytes:
@@ -143,7 +149,7 @@ async def test_a_failure_that_stays_is_retryable(
 @on_one_loop
 async def test_an_unreachable_storage_is_retryable(stack: Stack) -> None:
     """No answer at all is said as such, by a save and by the check."""
-    store = a_store("http://127.0.0.1:1", stack.worker_key)
+    store = a_store("http://127.0.0.1:1", worker_of(stack))
     error = await error_of(store.save(a_job(), 0, PNG))
     assert error.error_code is ErrorCode.NETWORK_ERROR
     assert error.message.startswith("Storage can't be reached: ")
@@ -155,7 +161,7 @@ async def test_an_unreachable_storage_is_retryable(stack: Stack) -> None:
 @pytest.mark.parametrize("file", [PNG, replace(MOVIE, kind="image")], ids=["small", "large"])
 async def test_a_missing_bucket_is_named(stack: Stack, file: ArtifactFile) -> None:
     """No retry makes a bucket, so the job fails at once and says what to do."""
-    store = a_store(stack.url, stack.service_role_key, image="nowhere")
+    store = a_store(stack.url, Credentials(stack.service_role_key), image="nowhere")
     error = await error_of(store.save(a_job(), 0, file))
     assert error.error_code is ErrorCode.GENERATION_FAILED
     assert error.message.startswith('bucket "nowhere" does not exist: ')
@@ -166,10 +172,22 @@ async def test_a_missing_bucket_is_named(stack: Stack, file: ArtifactFile) -> No
 @on_one_loop
 async def test_a_key_without_rights_fails_at_once(stack: Stack) -> None:
     """An operator must act; another try would only run the model again."""
-    store = a_store(stack.url, stack.anon_key)
+    store = a_store(stack.url, Credentials(stack.anon_key))
     error = await error_of(store.save(a_job(), 0, PNG))
     assert error.error_code is ErrorCode.GENERATION_FAILED
     assert error.message.startswith('Storage refused to write to bucket "ourvidz-images": 403 ')
+    await store.aclose()
+
+
+@on_one_loop
+@pytest.mark.parametrize("file", [PNG, replace(MOVIE, kind="image")], ids=["small", "large"])
+async def test_an_expired_token_is_said(stack: Stack, file: ArtifactFile) -> None:
+    """The operator can make another one, so the job may be tried again."""
+    token = mint(stack.jwt_secret, "ourvidz_worker", expires_in=-3600)
+    store = a_store(stack.url, Credentials(stack.anon_key, token))
+    error = await error_of(store.save(a_job(), 0, file))
+    assert error.error_code is ErrorCode.NETWORK_ERROR
+    assert error.message == "Storage refuses the request: the worker's token has expired"
     await store.aclose()
 
 
@@ -195,7 +213,7 @@ async def test_a_public_bucket_has_plain_urls(stack: Stack) -> None:
     async with httpx.AsyncClient(headers=headers) as client:
         made = await client.post(f"{stack.url}/storage/v1/bucket", json=bucket)
         made.raise_for_status()
-    store = a_store(stack.url, stack.service_role_key, image="open")
+    store = a_store(stack.url, Credentials(stack.service_role_key), image="open")
     artifact = await store.save(a_job(), 0, PNG)
     assert artifact.url == f"{stack.url}/storage/v1/object/public/open/{artifact.path}"
     assert await content(artifact.url) == PNG.data
@@ -262,6 +280,6 @@ async def test_a_large_file_that_is_there_is_not_sent_again(
 @on_one_loop
 async def test_a_closed_store_says_so(stack: Stack) -> None:
     """A save that comes after the end of the daemon is an error like any other."""
-    store = a_store(stack.url, stack.worker_key)
+    store = a_store(stack.url, worker_of(stack))
     await store.aclose()
     assert (await error_of(store.save(a_job(), 0, PNG))).message == "the artifact store is closed"

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from jobs_database import JobsDatabase, worker_dsn
 
+from daemon.credentials import Credentials
 from daemon.jobs import Completed, Finish, Recorded
 from daemon.migrate import SCHEMA_VERSION, migrate
 from daemon.ports import (
@@ -25,6 +26,7 @@ from daemon.store.postgres import PostgresStore
 from daemon.store.supabase import SupabaseStore
 from devstack.postgres import Postgres, free_port
 from devstack.stack import Stack
+from devstack.tokens import mint
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -167,7 +169,7 @@ async def test_statement_that_hangs_is_given_up(database: JobsDatabase, worker_l
 
 async def test_role_without_the_workers_rights_is_refused(stack: Stack) -> None:
     """A browser's key can't claim."""
-    store = SupabaseStore(stack.url, stack.anon_key, timeout_s=5)
+    store = SupabaseStore(stack.url, Credentials(stack.anon_key), timeout_s=5)
 
     with pytest.raises(StoreRejectedError, match="42501"):
         await store.claim(WORKER, uuid4(), [Demand(("chat",), 1)], 12)
@@ -177,11 +179,30 @@ async def test_role_without_the_workers_rights_is_refused(stack: Stack) -> None:
 async def test_service_key_works_too(stack: Stack, database: JobsDatabase) -> None:
     """The worker's own role is the documented choice, not the only one."""
     job_id = await database.insert()
-    store = SupabaseStore(stack.url, stack.service_role_key, timeout_s=5)
+    store = SupabaseStore(stack.url, Credentials(stack.service_role_key), timeout_s=5)
 
     [job] = await store.claim(WORKER, uuid4(), [Demand(("chat",), 1)], 12)
 
     assert job_id == job.id
+    await store.aclose()
+
+
+async def test_expired_token_is_said(stack: Stack) -> None:
+    """The operator has to make another one: no bare 401."""
+    token = mint(stack.jwt_secret, "ourvidz_worker", expires_in=-3600)
+    store = SupabaseStore(stack.url, Credentials(stack.anon_key, token), timeout_s=5)
+
+    with pytest.raises(StoreRejectedError, match="the worker's token has expired"):
+        await store.check_schema()
+    await store.aclose()
+
+
+async def test_token_is_no_key(stack: Stack) -> None:
+    """As on a hosted project, the gateway wants one of the project's own keys."""
+    store = SupabaseStore(stack.url, Credentials(stack.worker_token), timeout_s=5)
+
+    with pytest.raises(StoreRejectedError, match="Invalid API key"):
+        await store.check_schema()
     await store.aclose()
 
 
@@ -235,7 +256,9 @@ async def test_rest_that_gives_no_answer_is_unavailable(answer: Answer) -> None:
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    store = SupabaseStore(f"http://127.0.0.1:{runner.addresses[0][1]}", a_key(), timeout_s=0.3)
+    store = SupabaseStore(
+        f"http://127.0.0.1:{runner.addresses[0][1]}", Credentials(a_key()), timeout_s=0.3
+    )
 
     with pytest.raises(StoreUnavailableError) as caught:
         await store.check_schema()
@@ -247,12 +270,12 @@ async def test_rest_that_gives_no_answer_is_unavailable(answer: Answer) -> None:
 
 async def test_rest_that_nobody_serves_is_unavailable() -> None:
     """A refused connection may be tried again; an address that is none may not."""
-    store = SupabaseStore(f"http://127.0.0.1:{free_port()}", a_key(), timeout_s=2)
+    store = SupabaseStore(f"http://127.0.0.1:{free_port()}", Credentials(a_key()), timeout_s=2)
     with pytest.raises(StoreUnavailableError):
         await store.check_schema()
     await store.aclose()
 
-    store = SupabaseStore("not an address", a_key(), timeout_s=2)
+    store = SupabaseStore("not an address", Credentials(a_key()), timeout_s=2)
     with pytest.raises(StoreRejectedError, match="URL"):
         await store.check_schema()
     await store.aclose()

@@ -121,6 +121,37 @@ async def test_the_gateway_wants_a_known_key(stack: Stack, headers: dict[str, st
     assert "API key" in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/rest/v1/notes",
+        "/auth/v1/settings",
+        "/storage/v1/bucket",
+        "/realtime/v1/websocket",
+    ],
+)
+async def test_a_token_is_no_key(stack: Stack, path: str) -> None:
+    """Who holds the project's secret can make tokens, and the gateway takes none as a key."""
+    headers = {"apikey": stack.worker_token, "Authorization": f"Bearer {stack.worker_token}"}
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{stack.url}{path}", headers=headers)
+
+    assert (answer.status_code, answer.json()["message"]) == (401, "Invalid API key")
+
+
+@pytest.mark.parametrize("path", ["/rest/v1/notes", "/realtime/v1/api/broadcast"])
+async def test_an_opaque_key_is_no_token(stack: Stack, path: str) -> None:
+    """In `Authorization` it is taken only where it repeats the key."""
+    headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {stack.keys.secret}"}
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{stack.url}{path}", headers=headers, json={"messages": []})
+        headers["apikey"] = stack.keys.secret
+        repeated = await client.post(f"{stack.url}{path}", headers=headers, json={"messages": []})
+
+    assert answer.status_code == 401
+    assert repeated.status_code != 401
+
+
 async def test_opaque_keys_stand_for_roles(stack: Stack, client_of: Any) -> None:
     """`sb_secret_` is service_role and `sb_publishable_` is anon."""
     secret = await client_of(stack.keys.secret)

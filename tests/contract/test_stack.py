@@ -50,10 +50,10 @@ def test_it_says_where_it_is_and_keeps_keys_and_data(tmp_path: Path) -> None:
         "dsn",
         "anon_key",
         "service_role_key",
-        "worker_key",
+        "worker_token",
         "jwt_secret",
     }
-    assert verify(first["jwt_secret"], first["worker_key"])["role"] == "ourvidz_worker"
+    assert verify(first["jwt_secret"], first["worker_token"])["role"] == "ourvidz_worker"
     assert first["service_role_key"] == second["service_role_key"]
     assert kept.json()["name"] == "kept"
 

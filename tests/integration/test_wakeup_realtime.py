@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from realtime_server import (
     CLIENT_WARNING,
+    CREDENTIALS,
     FAST,
-    KEY,
+    TOKEN,
     Session,
     good,
     living,
@@ -68,7 +69,7 @@ async def test_asks_for_rows_that_become_queued(wake: asyncio.Event) -> None:
         {"event": "INSERT"} | queued,
         {"event": "UPDATE"} | queued,
     ]
-    assert join["payload"]["access_token"] == KEY
+    assert join["payload"]["access_token"] == TOKEN
     assert len(join["topic"]) > len("realtime:ourvidz-jobs-")
 
 
@@ -84,7 +85,7 @@ async def test_a_broadcast_is_a_hint(wake: asyncio.Event) -> None:
         await session.hold()
 
     async with scripted(broadcasts) as server:
-        source = BroadcastSource(server.url, KEY, recycle_after_s=3600, times=FAST)
+        source = BroadcastSource(server.url, CREDENTIALS, recycle_after_s=3600, times=FAST)
         async with living(source, wake):
             await woken(wake)
             assert source.ready

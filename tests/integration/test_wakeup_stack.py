@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from daemon.credentials import Credentials
 from daemon.migrate import migrate
 from daemon.ports import WakeUpSource
 from daemon.wakeups.backoff import Backoff
@@ -17,6 +18,7 @@ from daemon.wakeups.listen import ListenSource
 from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
 from devstack.realtime import RealtimeSettings
 from devstack.stack import Stack
+from devstack.tokens import mint
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -62,22 +64,40 @@ async def woken(wake: asyncio.Event) -> None:
     wake.clear()
 
 
-def realtime(stack: Stack, key: str = "", **times: float) -> RealtimeSource:
+def worker_of(stack: Stack) -> Credentials:
+    return Credentials(stack.anon_key, stack.worker_token)
+
+
+def realtime(
+    stack: Stack, credentials: Credentials | None = None, **times: float
+) -> RealtimeSource:
     return RealtimeSource(
         stack.url,
-        key or stack.worker_key,
+        credentials or worker_of(stack),
         recycle_after_s=3600,
         times=GenerationTimes(**({"wake_again_s": 60.0} | times)),
         backoff=Backoff(lambda: 0.5, first_s=0.02, cap_s=0.05),
     )
 
 
-@pytest.mark.parametrize("key", ["worker_key", "service_role_key"])
+@pytest.mark.parametrize(
+    "credentials_of",
+    [
+        pytest.param(worker_of, id="worker"),
+        pytest.param(
+            lambda stack: Credentials(stack.keys.publishable, stack.worker_token), id="publishable"
+        ),
+        pytest.param(lambda stack: Credentials(stack.service_role_key), id="service_role"),
+        pytest.param(lambda stack: Credentials(stack.keys.secret), id="secret"),
+    ],
+)
 async def test_an_inserted_row_wakes(
-    stack: Stack, database: "asyncpg.Connection[asyncpg.Record]", key: str
+    stack: Stack,
+    database: "asyncpg.Connection[asyncpg.Record]",
+    credentials_of: Callable[[Stack], Credentials],
 ) -> None:
-    """The least of keys hears of new rows, and of rows that are queued again."""
-    source, wake = realtime(stack, getattr(stack, key)), asyncio.Event()
+    """The least of rights hears of new rows, and of rows that are queued again."""
+    source, wake = realtime(stack, credentials_of(stack)), asyncio.Event()
     async with running(source, wake):
         await woken(wake)
         job = await database.fetchval(INSERT)
@@ -87,6 +107,22 @@ async def test_an_inserted_row_wakes(
         await database.execute("update jobs set status = 'queued' where id = $1", job)
         await woken(wake)
         assert source.state()["hints"] == 2
+
+
+async def test_the_end_of_a_token_ends_a_connection(stack: Stack) -> None:
+    """The next ones are refused, and all for the same plain reason."""
+    token = mint(stack.jwt_secret, "ourvidz_worker", expires_in=2)
+    source, wake = realtime(stack, Credentials(stack.anon_key, token)), asyncio.Event()
+    async with running(source, wake):
+        await woken(wake)
+        assert source.ready
+
+        async with asyncio.timeout(20):
+            while source.state()["generations"] < 3:
+                await asyncio.sleep(0)
+
+        assert not source.ready
+        assert source.state()["last_error"] == "the worker's token has expired"
 
 
 async def test_a_notification_wakes(
@@ -107,7 +143,7 @@ async def test_a_broadcast_wakes(
     send = "select to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null"
     if not await database.fetchval(send):
         pytest.skip("this stack has no broadcast from the database")
-    source = BroadcastSource(stack.url, stack.worker_key, recycle_after_s=3600, times=SLOW)
+    source = BroadcastSource(stack.url, worker_of(stack), recycle_after_s=3600, times=SLOW)
     wake = asyncio.Event()
     async with running(source, wake):
         await woken(wake)

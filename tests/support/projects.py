@@ -232,8 +232,12 @@ class DirectServer:
 @asynccontextmanager
 async def supabase_project(stack: Stack) -> AsyncIterator[Project]:
     """Use the stack's one project, emptied; reached by URL and key, REST, Realtime and Storage."""
-    environment = {"SUPABASE_URL": stack.url, "SUPABASE_WORKER_KEY": stack.worker_key}
-    secrets = [stack.worker_key, stack.service_role_key, stack.anon_key, stack.jwt_secret]
+    environment = {
+        "SUPABASE_URL": stack.url,
+        "SUPABASE_KEY": stack.anon_key,
+        "SUPABASE_WORKER_TOKEN": stack.worker_token,
+    }
+    secrets = [stack.worker_token, stack.service_role_key, stack.anon_key, stack.jwt_secret]
     async with opened(stack.dsn) as database, AsyncExitStack() as users:
         await database.owner.execute("truncate jobs, job_runs")
         yield Project("supabase", database, environment, secrets, users, stack=stack)

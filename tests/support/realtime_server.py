@@ -12,11 +12,14 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from daemon.credentials import Credentials
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import GenerationTimes
 from daemon.wakeups.realtime import RealtimeSource
 
-KEY = "sb_secret_do+not/show=this"
+KEY = "sb_publishable_do+not/show=this"
+TOKEN = "a.token+of.the=worker"
+CREDENTIALS = Credentials(KEY, TOKEN)
 FAST = GenerationTimes(
     ready_within_s=0.3, silent_for_s=30, wake_again_s=30, close_within_s=0.3, stop_within_s=0.3
 )
@@ -190,7 +193,7 @@ async def running(
 ) -> AsyncIterator[RealtimeSource]:
     source = RealtimeSource(
         server.url,
-        KEY,
+        CREDENTIALS,
         recycle_after_s=recycle_after_s,
         times=times,
         backoff=Backoff(lambda: 0.5, first_s=0.01, cap_s=0.02),
@@ -206,7 +209,7 @@ async def living(source: RealtimeSource, wake: asyncio.Event) -> AsyncIterator[N
     try:
         yield
         assert not life.done()
-        assert KEY not in str(source.state())
+        assert not any(secret in str(source.state()) for secret in CREDENTIALS.secrets)
     finally:
         life.cancel()
         await asyncio.wait({life})
@@ -222,7 +225,7 @@ async def woken(wake: asyncio.Event) -> None:
 def unsafe_lines(records: list[logging.LogRecord]) -> list[str]:
     """Return what must not be logged at any level: the key, a row, a complaint of asyncio."""
     ours = [record for record in records if not record.name.startswith("websockets.server")]
-    secrets = (KEY, quote_plus(KEY), "241abfa6-2fb4")
+    secrets = (KEY, quote_plus(KEY), TOKEN, quote_plus(TOKEN), "241abfa6-2fb4")
     return [
         record.getMessage()
         for record in ours

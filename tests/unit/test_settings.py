@@ -1,18 +1,23 @@
 """Settings: sources in their order, every error at once, and the checks before the first job."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from daemon.credentials import Credentials
 from daemon.job_types import Model, Quality
 from daemon.preflight import problems
 from daemon.settings import SettingsError, load_settings
 
+NO_MODELS = {"worker_type": "chat", "models": {"chat": {"runner": "fake"}}}
+
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "DATABASE_URL", "WORKER_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("SUPABASE_", "OURVIDZ_")) or name in {"DATABASE_URL", "WORKER_API_KEY"}:
+            monkeypatch.delenv(name)
 
 
 def test_the_defaults_are_the_documented_figures() -> None:
@@ -62,6 +67,43 @@ def test_the_documented_names_work_without_the_prefix(monkeypatch: pytest.Monkey
     assert settings.supabase.key is not None
     assert settings.supabase.key.get_secret_value() == "sb_secret_1234"
     assert "sb_secret" not in repr(settings)
+
+
+def test_key_and_token_are_two_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's key for the gateway, and the worker's own token behind it; both hidden."""
+    monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")
+    monkeypatch.setenv("SUPABASE_ANON_KEY", "sb_publishable_1234")
+    monkeypatch.setenv("SUPABASE_WORKER_TOKEN", "to.ke.n")
+
+    settings = load_settings()
+
+    assert settings.supabase.credentials == Credentials("sb_publishable_1234", "to.ke.n")
+    assert "sb_publishable" not in repr(settings)
+    assert "to.ke.n" not in repr(settings)
+
+
+def test_of_several_keys_the_one_with_rights_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's environment often holds them all; the plain name is the operator's word."""
+    monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")
+    monkeypatch.setenv("SUPABASE_ANON_KEY", "anon")
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "service")
+    assert load_settings().supabase.credentials == Credentials("service")
+
+    monkeypatch.setenv("SUPABASE_KEY", "chosen")
+    assert load_settings().supabase.credentials == Credentials("chosen")
+
+
+def test_preflight_names_what_credentials_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address without a key, and a token that is none."""
+    monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")
+    [sentence] = problems(load_settings(overrides=NO_MODELS))
+    assert "set SUPABASE_KEY" in sentence
+    assert "SUPABASE_WORKER_TOKEN" in sentence
+
+    monkeypatch.setenv("SUPABASE_KEY", "sb_publishable_1234")
+    monkeypatch.setenv("SUPABASE_WORKER_TOKEN", "sb_secret_1234")
+    [sentence] = problems(load_settings(overrides=NO_MODELS))
+    assert sentence == "SUPABASE_WORKER_TOKEN is no JWT: make one with `ourvidz-worker token`"
 
 
 def test_all_errors_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ async def assert_refuses(worker: Daemon, *sentences: str) -> None:
     [
         pytest.param(
             {"DATABASE_URL": ""},
-            "no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_WORKER_KEY",
+            "no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_KEY",
             id="no-database",
         ),
         pytest.param(
@@ -128,20 +128,55 @@ async def test_a_port_in_use(direct: Project, daemon: StartDaemon) -> None:
         await assert_refuses(worker, f"port {worker.port} is in use")
 
 
+REFUSED = "the database refuses this worker (check SUPABASE_KEY and SUPABASE_WORKER_TOKEN"
+
+
 async def test_a_wrong_key(supabase: Project, daemon: StartDaemon) -> None:
-    """A token of another project, of a user, or no token at all is refused in words."""
+    """The gateway takes the project's own keys only, and the worker's token isn't one."""
     assert supabase.stack is not None
     keys = [
-        mint("another project's secret, long enough", "ourvidz_worker"),
-        supabase.stack.anon_key,
-        supabase.stack.token("00000000-0000-4000-8000-00000000000a"),
+        supabase.stack.worker_token,
         "not-a-key-at-all",
         "sb_secret_0123456789abcdef0123456789abcdef",
     ]
     for key in keys:
-        worker = daemon(supabase, SUPABASE_WORKER_KEY=key)
-        await assert_refuses(worker, "the database refuses this worker (check SUPABASE_WORKER_KEY")
+        worker = daemon(supabase, SUPABASE_KEY=key)
+        await assert_refuses(worker, REFUSED)
         assert key not in worker.log
+
+
+async def test_a_wrong_token(supabase: Project, daemon: StartDaemon) -> None:
+    """A token of another project, of a user, without rights, or of last year."""
+    assert supabase.stack is not None
+    tokens = {
+        mint("another project's secret, long enough", "ourvidz_worker"): "Invalid token",
+        supabase.stack.token("00000000-0000-4000-8000-00000000000a"): "permission denied",
+        supabase.stack.anon_key: "permission denied",
+        mint(
+            supabase.stack.jwt_secret, "ourvidz_worker", expires_in=-3600
+        ): "the worker's token has expired",
+    }
+    for token, reason in tokens.items():
+        worker = daemon(supabase, SUPABASE_WORKER_TOKEN=token)
+        await assert_refuses(worker, REFUSED)
+        assert reason in worker.log
+        assert token not in worker.log
+
+
+async def test_a_token_that_runs_out(supabase: Project, daemon: StartDaemon) -> None:
+    """It is said while there is time, and when it is over the worker goes on saying it."""
+    assert supabase.stack is not None
+    token = mint(supabase.stack.jwt_secret, "ourvidz_worker", expires_in=10)
+    worker = daemon(supabase, SUPABASE_WORKER_TOKEN=token)
+    async with worker:
+        assert "the worker's token expires in " in worker.log
+
+        async def told() -> bool:
+            _, health = await worker.get("/health")
+            return "the worker's token has expired" in str(health)
+
+        await eventually(told, 30, what="/health tells that the token has expired")
+        assert token not in worker.log
 
 
 async def test_a_wrong_password(direct: Project, daemon: StartDaemon) -> None:

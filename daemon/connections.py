@@ -1,0 +1,79 @@
+"""What reaches the project, as the settings say: store, artifact store, and wake-up sources."""
+
+from collections.abc import Mapping
+
+from daemon.artifacts.local import LocalArtifacts
+from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.ports import ArtifactStore, JobStore, WakeUpSource
+from daemon.settings import Settings
+from daemon.startup import StartupError
+from daemon.store.postgres import PostgresStore
+from daemon.store.supabase import SupabaseStore
+from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
+from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
+
+
+def make_store(settings: Settings, pool_size: int | None = None) -> JobStore:
+    """Return the store that the settings name; a direct connection wins.
+
+    Raises:
+        StartupError: they name none.
+    """
+    database, supabase = settings.database, settings.supabase
+    if database.dsn is not None:
+        return PostgresStore(
+            database.dsn.get_secret_value(),
+            pool_size=pool_size or database.pool_size,
+            statement_timeout_s=database.statement_timeout_s,
+        )
+    if supabase.url is None or supabase.credentials is None:
+        raise StartupError("no database is configured")
+    return SupabaseStore(supabase.url, supabase.credentials, timeout_s=supabase.timeout_s)
+
+
+def make_artifacts(settings: Settings) -> ArtifactStore:
+    """Return where result files are kept.
+
+    Raises:
+        StartupError: it is Supabase Storage, and no project is configured.
+    """
+    where = settings.artifacts
+    buckets: Mapping[str, str] = {
+        "image": where.images,
+        "video": where.videos,
+        "thumbnail": where.thumbnails,
+    }
+    if where.kind == "local":
+        return LocalArtifacts(where.folder, buckets, where.public_url)
+    supabase = settings.supabase
+    if supabase.url is None or supabase.credentials is None:
+        raise StartupError("no Supabase Storage is configured")
+    return SupabaseArtifacts(
+        supabase.url,
+        supabase.credentials,
+        buckets,
+        timeout_s=supabase.timeout_s,
+        signed_for_s=where.signed_url_s,
+    )
+
+
+def make_sources(settings: Settings) -> tuple[WakeUpSource, ...]:
+    """Return every source that is wanted and can be had.
+
+    Raises:
+        StartupError: the connection string can't be listened on.
+    """
+    wanted = settings.wakeups
+    sources: list[WakeUpSource] = []
+    dsn, supabase = settings.database.dsn, settings.supabase
+    if wanted.listen and dsn is not None:
+        if refusal := refuse_transaction_pooler(dsn.get_secret_value()):
+            raise StartupError(refusal)
+        sources.append(ListenSource(dsn.get_secret_value()))
+    if supabase.url is not None and supabase.credentials is not None:
+        kinds = [RealtimeSource] * wanted.realtime + [BroadcastSource] * wanted.broadcast
+        sources += [
+            kind(supabase.url, supabase.credentials, recycle_after_s=wanted.recycle_after_s)
+            for kind in kinds
+        ]
+    return tuple(sources)
