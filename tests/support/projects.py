@@ -105,6 +105,11 @@ class Project:
         assert found is not None
         return found
 
+    async def reconnect(self) -> None:
+        """Look at the database again after its server was restarted."""
+        await self.database.owner.close()
+        self.database.owner = await asyncpg.connect(self.database.dsn)
+
     async def assert_nothing_held(self) -> None:
         """No row is processing, no run is open, and no hint is held back by a lock."""
         held = await self.database.owner.fetch(
@@ -211,7 +216,7 @@ class DirectServer:
 
     @asynccontextmanager
     async def project(self, files: Path) -> AsyncIterator[Project]:
-        """Make a project of its own, reached by DSN and LISTEN, its files in a folder."""
+        """Make a project of its own."""
         self._made += 1
         name = f"project_{self._made}"
         connection = await asyncpg.connect(self.dsn)
@@ -219,14 +224,22 @@ class DirectServer:
             await connection.execute(f"create database {name} template {self.template}")
         finally:
             await connection.close()
-        environment = {
-            "DATABASE_URL": _with_database(self.worker, name),
-            "OURVIDZ_ARTIFACTS__KIND": "local",
-            "OURVIDZ_ARTIFACTS__FOLDER": str(files),
-        }
-        secrets = [str(urlsplit(self.worker).password)]
-        async with opened(_with_database(self.dsn, name)) as database, AsyncExitStack() as users:
-            yield Project("direct", database, environment, secrets, users, files=files)
+        owner, worker = _with_database(self.dsn, name), _with_database(self.worker, name)
+        async with direct_project(owner, worker, files) as project:
+            yield project
+
+
+@asynccontextmanager
+async def direct_project(owner: str, worker: str, files: Path) -> AsyncIterator[Project]:
+    """Use a migrated database; the daemon reaches it by DSN and LISTEN, its files in a folder."""
+    environment = {
+        "DATABASE_URL": worker,
+        "OURVIDZ_ARTIFACTS__KIND": "local",
+        "OURVIDZ_ARTIFACTS__FOLDER": str(files),
+    }
+    secrets = [str(urlsplit(worker).password)]
+    async with opened(owner) as database, AsyncExitStack() as users:
+        yield Project("direct", database, environment, secrets, users, files=files)
 
 
 @asynccontextmanager

@@ -1,0 +1,117 @@
+"""Engines that die under whole daemons: their own jobs pay an attempt, and nobody else anything."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from daemon_process import Daemon
+from eventually import eventually
+from projects import Project
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+StartDaemon = Callable[..., Daemon]
+
+
+async def test_a_killed_engine_costs_its_job_one_attempt(
+    project: Project, daemon: StartDaemon
+) -> None:
+    """The job runs again in a new engine; another model's engine and job never notice."""
+    async with daemon(project) as worker:
+        bystander = await project.insert("chat", steps=40, step_s=0.1)
+        await project.until_running(bystander)
+        [chat_engine] = worker.engines()
+        job = await project.insert("sdxl_image_fast", steps=10, step_s=0.1)
+        await project.until_running(job)
+        [engine] = set(worker.engines()) - {chat_engine}
+        os.kill(engine, signal.SIGKILL)
+
+        row = await project.until(job, "completed")
+        assert row["attempts"] == 2
+        retried, _ = await project.database.runs(job)
+        assert (retried["outcome"], retried["error_code"]) == ("retried", "GENERATION_FAILED")
+        assert "SIGKILL" in retried["error"]
+        row = await project.until(bystander, "completed")
+        assert row["attempts"] == 1
+        assert chat_engine in worker.engines()
+        assert engine not in worker.engines()
+
+
+@pytest.mark.parametrize("deed", [{"crash": 3}, {"broken": True}])
+async def test_a_job_that_ends_its_engine_twice_is_failed(
+    direct: Project, daemon: StartDaemon, deed: dict[str, object]
+) -> None:
+    """A crash, or a device context beyond repair: twice is enough, and the reason is in the row."""
+    async with daemon(direct):
+        job = await direct.insert("sdxl_image_fast", **deed)
+        row = await direct.until(job, "failed")
+        assert (row["attempts"], row["error_code"]) == (2, "GENERATION_FAILED")
+        assert row["error"].startswith("the engine ended while it ran this job: ")
+        assert row["result"] is None
+        # The model itself is as good as before.
+        await direct.until(await direct.insert("sdxl_image_fast"), "completed")
+        await direct.assert_nothing_held()
+
+
+async def test_innocents_beside_a_killer_complete(direct: Project, daemon: StartDaemon) -> None:
+    """Those who shared the engine lose one attempt; the killer alone is failed."""
+    async with daemon(direct):
+        innocents = [await direct.insert("chat", steps=12, step_s=0.1) for _ in range(3)]
+        for job in innocents:
+            await direct.until_running(job)
+        killer = await direct.insert("chat", steps=4, step_s=0.05, crash=3)
+        row = await direct.until(killer, "failed", within_s=30)
+        assert row["attempts"] == 2
+        for job in innocents:
+            row = await direct.until(job, "completed", within_s=30)
+            assert row["attempts"] == 2
+
+
+async def test_a_model_that_cannot_be_loaded_fails_its_jobs_only(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Jobs of that model fail with the reason, /health tells it, and other models serve on."""
+    async with daemon(direct, OURVIDZ_MODELS__WAN__OPTIONS__LOAD_FAIL="no such file") as worker:
+        job = await direct.insert("wan_image_fast")
+        row = await direct.until(job, "failed")
+        assert (row["error_code"], row["attempts"]) == ("MODEL_LOAD_FAILED", 1)
+        assert "no such file" in row["error"]
+        await direct.until(await direct.insert("sdxl_image_fast"), "completed")
+        _, health = await worker.get("/health")
+        assert health["status"] == "degraded"
+        assert health["reasons"][0].startswith("model wan could not be loaded")
+
+
+async def test_models_make_room_for_one_another(direct: Project, daemon: StartDaemon) -> None:
+    """On a device that holds one model at a time, all kinds of jobs complete."""
+    async with daemon(direct, OURVIDZ_DEVICE__SIMULATE_GB="21") as worker:
+        kinds = ("sdxl_image_high", "video_high", "wan_image_fast", "chat") * 3
+        for job in [await direct.insert(kind) for kind in kinds]:
+            row = await direct.until(job, "completed", within_s=40)
+            assert row["attempts"] == 1
+        assert "engine lost" not in worker.log
+        _, status = await worker.get("/status")
+        [device] = status["devices"]
+        assert device["weights"] + device["reserved"] <= device["capacity"] - device["reserve"]
+
+
+async def test_memory_of_a_dead_engine_is_used_again(direct: Project, daemon: StartDaemon) -> None:
+    """The device's books are the same after an engine died as before."""
+    async with daemon(direct) as worker:
+
+        async def books() -> list[dict[str, object]]:
+            devices: list[dict[str, object]] = (await worker.get("/status"))[1]["devices"]
+            return devices
+
+        await direct.until(await direct.insert("chat"), "completed")
+        before = await books()
+        [engine] = worker.engines()
+        os.kill(engine, signal.SIGKILL)
+        await eventually(lambda: not worker.engines())
+        await direct.until(await direct.insert("chat"), "completed")
+
+        async def as_before() -> bool:
+            return await books() == before
+
+        await eventually(as_before)
