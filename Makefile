@@ -7,7 +7,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
-export PYTHONWARNINGS ?= default
 
 .PHONY: help demo dev test unit check format lock clean
 .DEFAULT_GOAL := help
