@@ -50,7 +50,10 @@ def engine_environment(
     # NVML counts by bus; CUDA would put the fastest device first.
     environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environment["CUDA_VISIBLE_DEVICES"] = _visible(inherited, device)
-    for name, value in _QUIET.items():
+    # What model libraries warn of is for their authors; a developer's own setting would let a
+    # warning end a load.
+    environment["PYTHONWARNINGS"] = "ignore"
+    for name, value in _DEFAULTS.items():
         environment.setdefault(name, value)
     return environment
 
@@ -60,8 +63,10 @@ def engine_command(descriptor: int, lifeline: int) -> list[str]:
     return [sys.executable, "-m", "daemon.engines.child", str(descriptor), str(lifeline)]
 
 
-_QUIET = {
+_DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
+    # Threads of CPU kernels otherwise spin while they wait: with other work on the same cores X
+    "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -69,7 +74,6 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
-    "PYTHONWARNINGS": "ignore",
 }
 
 
