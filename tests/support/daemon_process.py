@@ -17,7 +17,6 @@ from eventually import eventually
 
 from devstack.postgres import free_port
 
-ROOT = Path(__file__).parents[2]
 _MARK = "XDG_DAEMON_UNDER_TEST"
 """A variable that the daemon passes on to its engines: by its value each of its processes is found,
 also when it is an orphan."""

@@ -1,0 +1,62 @@
+"""Several daemons on one table: each job is one worker's, and every job is done."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from daemon_process import Daemon
+from eventually import eventually
+from projects import Project
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+StartDaemon = Callable[..., Daemon]
+
+JOBS = 200
+
+
+async def test_two_daemons_share_a_queue(project: Project, daemon: StartDaemon) -> None:
+    """200 jobs of several users and kinds: one claim each, one result each, both workers busy."""
+    inline = {f"OURVIDZ_MODELS__{model}__OPTIONS__INLINE": "true" for model in ("CHAT", "SDXL")}
+    async with daemon(project, "one", **inline), daemon(project, "two", **inline):
+        await project.database.owner.execute(
+            """
+            insert into jobs (job_type, metadata, user_id)
+            select
+                case when n % 4 = 0 then 'sdxl_image_fast' else 'chat' end,
+                '{"prompt": "a", "width": 64, "height": 64, "fake": {"steps": 2, "step_s": 0.01}}',
+                ('00000000-0000-4000-8000-00000000000' || n % 5)::uuid
+            from generate_series(1, $1) n
+            """,
+            JOBS,
+        )
+
+        async def all_done() -> bool:
+            left: int = await project.database.owner.fetchval(
+                "select count(*) from jobs where status <> 'completed'"
+            )
+            return left == 0
+
+        await eventually(all_done, 60)
+        runs = await project.database.owner.fetch("select job_id, worker_id, outcome from job_runs")
+        assert len(runs) == len({run["job_id"] for run in runs}) == JOBS
+        assert {run["outcome"] for run in runs} == {"completed"}
+        shares = Counter(run["worker_id"] for run in runs)
+        assert shares.keys() == {"one", "two"}
+        assert min(shares.values()) > JOBS // 20
+        assert await project.database.owner.fetchval("select max(attempts) from jobs") == 1
+        await project.assert_nothing_held()
+
+
+async def test_a_worker_of_one_type_leaves_the_others_alone(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Workers of different types on one table divide the job types between them."""
+    async with daemon(direct, "talks", OURVIDZ_WORKER_TYPE="chat"):
+        picture, answer = await direct.insert("sdxl_image_fast"), await direct.insert("chat")
+        await direct.until(answer, "completed")
+        assert await direct.status(picture) == "queued"
+        async with daemon(direct, "paints", OURVIDZ_WORKER_TYPE="sdxl"):
+            await direct.until(picture, "completed")
+        [run] = await direct.database.runs(picture)
+        assert run["worker_id"] == "paints"
