@@ -4,7 +4,10 @@
 -- pass after one of them. A job that is queued again keeps its tag. Rows without a user count as
 -- one user's.
 create function ourvidz.next_tag(p_user_id uuid, p_job_type text, p_now timestamptz)
-returns double precision language plpgsql set search_path = '' as $$
+returns double precision language plpgsql set search_path = ''
+-- The first insert of a session plans for an empty table, the last for a full one: an index always.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
     v_lowest double precision;
     v_own double precision;
@@ -20,7 +23,8 @@ begin
         select j.fair_tag into v_own
         from public.jobs j
         where j.status in ('queued', 'processing') and ourvidz.is_ours(j) and j.user_id is null
-        order by j.fair_tag desc
+        -- Both columns, or the planner doesn't see that the index has this order.
+        order by j.user_id desc, j.fair_tag desc
         limit 1;
     else
         select j.fair_tag into v_own
