@@ -1,11 +1,10 @@
 -- One row a claim. Leases and heartbeats live here, out of the publication and of every client's
 -- sight, so that holding a job costs no Realtime traffic.
 create table public.job_runs (
-    claim_id uuid primary key default gen_random_uuid(),
+    claim_id uuid primary key,
     job_id uuid not null references public.jobs (id) on delete cascade,
     worker_id text not null,
     instance_id uuid not null,
-    claim_request uuid not null,
     attempt integer not null,
     lease_expires_at timestamptz not null,
     started_at timestamptz not null,
@@ -20,10 +19,9 @@ create table public.job_runs (
 );
 
 create index job_runs_job_id on public.job_runs (job_id);
--- A job has at most one open run: the one whose claim_id may write.
+-- A job has at most one open run: the one whose claim_id may write. Sweeps read all of this index,
+-- which is as long as the workers' jobs; with one on leases each renewal would write to all indexes.
 create unique index job_runs_open on public.job_runs (job_id) where ended_at is null;
-create index job_runs_lease on public.job_runs (lease_expires_at) where ended_at is null;
-create index job_runs_request on public.job_runs (claim_request) where ended_at is null;
 
 alter table public.job_runs enable row level security;
 revoke all on public.job_runs from public, anon, authenticated;

@@ -1,7 +1,18 @@
+-- The nth claim that a request makes. Ids are made from the request's own, which is random, so that
+-- a request finds its claims by the primary key: an index on requests would cost every claim.
+create function ourvidz.nth_claim(p_request_id uuid, p_n bigint) returns uuid
+language sql immutable as $$
+    select (left(p_request_id::text, 28) || lpad(to_hex(p_n), 8, '0'))::uuid
+$$;
+
 -- Take up to `count` jobs for each demand, in fair order. One UPDATE of jobs, so one change event a
 -- job. The same `p_request_id` again gives the same claims that are still open, with a new lease:
--- a caller whose answer was lost simply asks again. metadata is text, since only the reader of one
--- row can say that this row's JSON is too much for it, without losing the others.
+-- a caller whose answer was lost simply asks again, and claims no more than once. metadata is text,
+-- since only the reader of one row can say that this row's JSON is too much for it, without losing
+-- the others.
+--
+-- Plans are kept by a session from its first calls, when the tables may be empty: the settings say
+-- what is right for full ones, which is an index for everything.
 create function public.claim_jobs(
     p_worker_id text, p_instance_id uuid, p_request_id uuid, p_demands jsonb,
     p_lease_s double precision
@@ -10,62 +21,77 @@ returns table (
     id uuid, user_id uuid, job_type text, metadata text, original_prompt text, claim_id uuid,
     attempt integer, max_attempts integer, created_at timestamptz
 )
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := public.ourvidz_now();
     v_lease timestamptz := v_now + make_interval(secs => p_lease_s);
     v_ids uuid[] := '{}';
     v_demand record;
+    v_first constant uuid := ourvidz.nth_claim(p_request_id, 0);
+    v_last constant uuid := ourvidz.nth_claim(p_request_id, x'ffffffff'::bigint);
 begin
     -- The same request may still be running, after a time-out of its caller: wait for its end.
     perform pg_advisory_xact_lock(hashtextextended(p_request_id::text, 0));
-    if exists (
-        select from public.job_runs r where r.claim_request = p_request_id and r.ended_at is null
-    ) then
+    if exists (select from public.job_runs r where r.claim_id between v_first and v_last) then
         update public.job_runs r set lease_expires_at = v_lease
-        where r.claim_request = p_request_id and r.ended_at is null;
-    else
-        for v_demand in
-            select
-                array(
-                    select t.name from jsonb_array_elements_text(d.demand -> 'job_types') as t (name)
-                    where t.name = any (public.known_job_types())
-                ) as job_types,
-                least(greatest(coalesce((d.demand ->> 'count')::integer, 0), 0), 1000) as count
-            from jsonb_array_elements(p_demands) with ordinality as d (demand, place)
-            order by d.place
-        loop
-            v_ids := v_ids || ourvidz.lock_next_jobs(
-                v_demand.job_types, v_demand.count, v_now, v_ids
-            );
-        end loop;
+        where r.claim_id between v_first and v_last and r.ended_at is null;
 
+        return query
+        select
+            j.id, j.user_id, j.job_type::text, j.metadata::text, ourvidz.original_prompt(j),
+            r.claim_id, r.attempt, coalesce(j.max_attempts, 3), j.created_at
+        from public.job_runs r
+        join public.jobs j on j.id = r.job_id
+        where r.claim_id between v_first and v_last
+            and r.ended_at is null and j.status = 'processing'
+        order by j.priority desc, j.fair_tag, j.created_at, j.id;
+        return;
+    end if;
+
+    for v_demand in
+        select
+            array(
+                select t.name from jsonb_array_elements_text(d.demand -> 'job_types') as t (name)
+                where t.name = any (public.known_job_types())
+            ) as job_types,
+            least(greatest(coalesce((d.demand ->> 'count')::integer, 0), 0), 1000) as count
+        from jsonb_array_elements(p_demands) with ordinality as d (demand, place)
+        order by d.place
+    loop
+        v_ids := v_ids || ourvidz.lock_next_jobs(
+            v_demand.job_types, v_demand.count, v_now, v_ids
+        );
+    end loop;
+
+    return query
+    with claimed as (
         update public.jobs j
         set status = 'processing', attempts = coalesce(j.attempts, 0) + 1, started_at = v_now,
             updated_at = v_now, completed_at = null, progress = 0, current_step = null,
             estimated_completion = null, error = null, error_code = null
-        where j.id = any (v_ids);
-
+        where j.id = any (v_ids)
+        returning
+            j.id, j.user_id, j.job_type::text as job_type, j.metadata::text as metadata,
+            ourvidz.original_prompt(j) as original_prompt, j.attempts,
+            coalesce(j.max_attempts, 3) as max_attempts, j.created_at, j.priority, j.fair_tag
+    ),
+    numbered as materialized (
+        select c.*, ourvidz.nth_claim(p_request_id, row_number() over ()) as claim_id
+        from claimed c
+    ),
+    opened as (
         insert into public.job_runs (
-            claim_id, job_id, worker_id, instance_id, claim_request, attempt, lease_expires_at,
-            started_at
+            claim_id, job_id, worker_id, instance_id, attempt, lease_expires_at, started_at
         )
-        select
-            gen_random_uuid(), j.id, p_worker_id, p_instance_id, p_request_id, j.attempts, v_lease,
-            v_now
-        from public.jobs j
-        where j.id = any (v_ids);
-    end if;
-
-    return query
+        select c.claim_id, c.id, p_worker_id, p_instance_id, c.attempts, v_lease, v_now
+        from numbered c
+    )
     select
-        j.id, j.user_id, j.job_type::text, j.metadata::text, ourvidz.original_prompt(j), r.claim_id,
-        r.attempt, coalesce(j.max_attempts, 3), j.created_at
-    from public.job_runs r
-    join public.jobs j on j.id = r.job_id
-    where r.claim_request = p_request_id and r.ended_at is null and j.status = 'processing'
-    order by j.priority desc, j.fair_tag, j.created_at, j.id;
+        c.id, c.user_id, c.job_type, c.metadata, c.original_prompt, c.claim_id, c.attempts,
+        c.max_attempts, c.created_at
+    from numbered c
+    order by c.priority desc, c.fair_tag, c.created_at, c.id;
 end
 $$;
 
@@ -74,7 +100,8 @@ $$;
 create function ourvidz.lock_next_jobs(
     p_job_types text[], p_count integer, p_now timestamptz, p_taken uuid[]
 )
-returns uuid[] language plpgsql set search_path = '' as $$
+returns uuid[] language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_bitmapscan = off set enable_sort = off as $$
 declare
     v_depth integer := p_count + cardinality(p_taken) + 8;
     v_seen uuid[];
@@ -91,7 +118,7 @@ begin
                 and case j.status when 'queued' then j.id <> all (p_taken) else false end
             order by array_position(v_seen, j.id)
             limit p_count
-            for update skip locked
+            for no key update skip locked
         );
         if cardinality(v_locked) >= p_count or cardinality(v_seen) < v_depth then
             return v_locked;
