@@ -48,7 +48,7 @@ async def test_a_restarted_worker_takes_its_job_back(project: Project, daemon: S
     """
     killed = await daemon(project).start()
     await killed.until_ready()
-    job = await project.insert("sdxl_image_fast", steps=20, step_s=0.1)
+    job = await project.insert("sdxl_image_fast", steps=12, step_s=0.1)
     await project.until_running(job)
     engines = killed.engines()
     await killed.kill()
