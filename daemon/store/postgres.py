@@ -79,8 +79,8 @@ class PostgresStore:
 
     async def finish(self, finishes: Sequence[Finish]) -> dict[UUID, Recorded]:
         """Record outcomes, each fenced by its claim: all or none."""
-        entries = json.dumps(rows.finish_entries(finishes))
-        return rows.recorded(await self._call("select * from public.finish_jobs($1)", entries))
+        text = rows.finish_text(finishes)
+        return rows.recorded(await self._call("select * from public.finish_jobs($1)", text))
 
     async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
         """Take back expired leases, and those of a dead predecessor if told so."""

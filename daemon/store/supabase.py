@@ -1,6 +1,7 @@
 """The jobs table over Supabase's REST interface: the same functions, called by name."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
@@ -79,7 +80,8 @@ class SupabaseStore:
 
     async def finish(self, finishes: Sequence[Finish]) -> dict[UUID, Recorded]:
         """Record outcomes, each fenced by its claim: all or none."""
-        arguments = {"p_finishes": rows.finish_entries(finishes)}
+        # Read back, so that both stores write a value alike, whatever a handler returned.
+        arguments = {"p_finishes": json.loads(rows.finish_text(finishes))}
         return rows.recorded(await self._call("finish_jobs", arguments))
 
     async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
