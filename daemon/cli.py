@@ -104,15 +104,21 @@ def token_command(secret_env: str, days: int) -> None:
 
 
 @main.command("dev")
-@click.option("--stack-port", type=int, default=54321, show_default=True, help="The stack's port.")
+@click.option(
+    "--stack-port",
+    type=click.IntRange(0, 65535),
+    default=lambda: os.environ.get("OURVIDZ_DEV_STACK_PORT", "54321"),
+    show_default="54321",
+    help="The stack's port; 0: any free one.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Where the stack keeps its data.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout when ready.")
 @click.pass_obj
 def dev_command(
     given: tuple[Path | None, dict[str, Any]],
-    stack_port: int = 54321,
-    data: Path | None = None,
-    as_json: bool = False,
+    stack_port: int,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     """Run the worker on a local stack of its own, with small models on the CPU."""
     from daemon.dev import DevOptions, run_dev

@@ -8,15 +8,14 @@ key again, as with a secret or service role key.
 import asyncio
 import base64
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import structlog
-
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 ROLE = "ourvidz_worker"
 """The role that the migrations create."""
@@ -102,7 +101,7 @@ async def watch_expiry(credentials: Credentials, clock: Callable[[], float] = ti
         now = clock()
         if (validity := credentials.validity(now)) is not logged:
             logged = validity
-            _log.warning("token must be replaced", reason=credentials.complaint(now))
+            _log.warning("token must be replaced: %s", credentials.complaint(now))
         await asyncio.sleep(_LOOK_EVERY_S)
 
 

@@ -202,7 +202,7 @@ async def test_a_row_cancelled_after_its_upload_leaves_no_file(
     assert files is not None
     async with daemon(direct) as worker, direct.database.session() as holder:
         user = await direct.user()
-        slow = {"prompt": "a", **SIZE, "fake": {"steps": 5, "step_s": 0.1}}
+        slow = {"prompt": "a", **SIZE, "fake": {"steps": 30, "step_s": 0.1}}
         job = await user.insert("sdxl_image_fast", slow)
         await direct.until_running(job)
         # The finish waits for the row, so that the cancellation comes between upload and finish.

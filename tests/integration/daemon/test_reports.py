@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from daemon_process import Daemon
 from eventually import eventually
 from projects import Project
 
-from daemon.dev import DevOptions
 from devstack.models.cache import cache_folder
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -130,15 +128,18 @@ async def test_no_secret_is_told_anywhere(project: Project, daemon: StartDaemon)
 async def test_the_documented_command_starts_everything(tmp_path: Path) -> None:
     """`python -m daemon --worker-type chat --dev` brings a stack, a model and a worker up."""
     pytest.importorskip("torch", reason="the model libraries aren't installed")
-    if is_taken(DevOptions.stack_port):
-        pytest.skip(f"port {DevOptions.stack_port} is in use, and the command has no other")
     cache = tmp_path / "ourvidz-worker"
     cache.mkdir()
     if cache_folder().is_dir():
         (cache / "models").symlink_to(cache_folder())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "daemon", "--worker-type", "chat", "--port", "0", "--dev"),
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "XDG_CACHE_HOME": str(tmp_path),
+            "OURVIDZ_DEV_STACK_PORT": "0",
+        },
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -157,9 +158,3 @@ async def test_the_documented_command_starts_everything(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
         _, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-
-
-def is_taken(port: int) -> bool:
-    """Say whether somebody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
