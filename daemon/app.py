@@ -12,6 +12,7 @@ jobs are released and the process ends with an error, for its supervisor to star
 """
 
 import asyncio
+import gc
 import importlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -45,6 +46,9 @@ Ready = Callable[[int], None]
 
 QUEUE_COUNT_S = 15.0
 """Seconds between two counts of the queue."""
+
+GC_THRESHOLD = 50_000
+"""Objects that are made before the collector looks at them, instead of 700."""
 
 MAX_GPUS = 16
 """GPUs of one host whose memory is watched."""
@@ -122,6 +126,15 @@ async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> 
         raise StartupError("\n".join(found))
 
 
+def _settle_memory() -> None:
+    """Keep what is built for good out of the collector's rounds, and make those rarer.
+
+    Jobs leave few cycles behind; in a drain of no-op jobs the collector took a tenth of the time.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)
+
+
 async def _serve(
     parts: "Parts",
     reports: DaemonReports,
@@ -139,6 +152,7 @@ async def _serve(
         async with parts.pool:
             async with parts.executor.stopping_hard_at(stopping.hard):
                 reports.parts, reports.phase = parts, Phase.SERVING
+                _settle_memory()
                 systemd.ready("taking jobs")
                 on_ready()
                 await parts.intake.run_until(stopping.soft)

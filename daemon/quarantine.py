@@ -6,8 +6,9 @@ engine that ends under it again was ended by it: the others lose one attempt, ne
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from daemon.job_types import JOB_TYPES
 from daemon.ports import AdmissionRequest, Admissions, Demand, Engine
@@ -28,15 +29,10 @@ class Quarantine:
             if not self._gates[JOB_TYPES[demand.job_types[0]].model].alone
         ]
 
-    @asynccontextmanager
-    async def admit(self, request: AdmissionRequest) -> AsyncIterator[Engine]:
+    def admit(self, request: AdmissionRequest) -> "_Visit":
         """Wait for the right company, then for a reservation."""
         gate = self._gates[request.model]
-        async with (
-            gate.for_itself() if request.alone else gate.beside_others(),
-            self._admissions.admit(request) as engine,
-        ):
-            yield engine
+        return _Visit(gate, self._admissions.admit(request), alone=request.alone)
 
 
 class _Gate:
@@ -49,29 +45,71 @@ class _Gate:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def beside_others(self) -> AsyncIterator[None]:
+    async def enter_beside_others(self) -> None:
         while self.alone:
             await self._changed.wait()
         self._together += 1
-        try:
-            yield
-        finally:
-            self._together -= 1
-            self._tell()
 
-    @asynccontextmanager
-    async def for_itself(self) -> AsyncIterator[None]:
+    def leave_others(self) -> None:
+        self._together -= 1
+        self._tell()
+
+    async def enter_alone(self) -> None:
         self.alone += 1
         try:
-            async with self._turn:
+            await self._turn.acquire()
+            try:
                 while self._together:
                     await self._changed.wait()
-                yield
-        finally:
+            except BaseException:
+                self._turn.release()
+                raise
+        except BaseException:
             self.alone -= 1
             self._tell()
+            raise
+
+    def leave_alone(self) -> None:
+        self._turn.release()
+        self.alone -= 1
+        self._tell()
 
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+class _Visit:
+    """One request's time in its model's company. A class, since every job goes through it."""
+
+    def __init__(
+        self, gate: _Gate, admission: AbstractAsyncContextManager[Engine], *, alone: bool
+    ) -> None:
+        self._gate = gate
+        self._admission = admission
+        self._alone = alone
+
+    async def __aenter__(self) -> Engine:
+        await (self._gate.enter_alone() if self._alone else self._gate.enter_beside_others())
+        try:
+            return await self._admission.__aenter__()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            return await self._admission.__aexit__(kind, error, trace)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._alone:
+            self._gate.leave_alone()
+        else:
+            self._gate.leave_others()

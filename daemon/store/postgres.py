@@ -158,10 +158,16 @@ class PostgresStore:
             min_size=0,
             max_size=self._pool_size,
             timeout=self._timeout_s,
+            # Nothing is ever set in a session: no round trip to undo it after each call.
+            reset=_keep,
             # A pooler in transaction mode keeps neither settings nor prepared statements.
             server_settings={} if self._pooled else settings,
             statement_cache_size=0 if self._pooled else 100,
         )
+
+
+async def _keep(_connection: object) -> None:
+    """Leave a session as it is."""
 
 
 def _is_transaction_pooler(dsn: str) -> bool:
