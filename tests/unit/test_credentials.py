@@ -9,7 +9,6 @@ from contextlib import suppress
 import jwt
 import pytest
 from click.testing import CliRunner, Result
-from structlog.testing import capture_logs
 
 from daemon import credentials as module
 from daemon.cli import main
@@ -90,7 +89,9 @@ def test_every_service_says_it_in_its_own_words(text: str, meant: bool) -> None:
     assert says_expired(text) is meant
 
 
-async def test_it_is_logged_once_before_and_once_after(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_logged_once_before_and_once_after(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A week of warnings, one a minute, is read by nobody."""
     monkeypatch.setattr(module, "_LOOK_EVERY_S", 0)
     moments = [NOW, NOW + DAY, NOW + 8 * DAY, NOW + 9 * DAY, NOW + 11 * DAY, NOW + 12 * DAY]
@@ -101,12 +102,12 @@ async def test_it_is_logged_once_before_and_once_after(monkeypatch: pytest.Monke
             watching.cancel()
         return moments.pop(0)
 
-    with capture_logs() as logs:
-        watching = asyncio.create_task(watch(expiring(10 * DAY), clock))
-        with suppress(asyncio.CancelledError):
-            await watching
+    watching = asyncio.create_task(watch(expiring(10 * DAY), clock))
+    with suppress(asyncio.CancelledError):
+        await watching
 
-    assert [line["reason"] for line in logs] == ["the worker's token expires in 2 days", EXPIRED]
+    reasons = ["the worker's token expires in 2 days", EXPIRED]
+    assert [f"token must be replaced: {reason}" for reason in reasons] == caplog.messages
 
 
 def token_command(*arguments: str, **environment: str) -> Result:
