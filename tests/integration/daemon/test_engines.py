@@ -45,7 +45,8 @@ async def test_a_job_that_ends_its_engine_twice_is_failed(
     """A crash, or a device context beyond repair: twice is enough, and the reason is in the row."""
     async with daemon(direct):
         job = await direct.insert("sdxl_image_fast", **deed)
-        row = await direct.until(job, "failed")
+        # The second attempt comes after a second, not with some later sweep of the table.
+        row = await direct.until(job, "failed", within_s=8)
         assert (row["attempts"], row["error_code"]) == (2, "GENERATION_FAILED")
         assert row["error"].startswith("the engine ended while it ran this job: ")
         assert row["result"] is None

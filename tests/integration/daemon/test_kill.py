@@ -105,6 +105,41 @@ async def test_a_worker_that_slept_through_its_lease_writes_nothing(
         await project.until(await project.insert("sdxl_image_fast"), "completed")
 
 
+async def test_a_worker_that_wakes_while_another_runs_its_job_writes_nothing(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Its finished work comes too late: the claim of the other one decides, and its result."""
+    async with daemon(direct, "sleeper", **SHORT_LEASES) as sleeper:
+        job = await direct.insert("sdxl_image_fast", steps=15, step_s=0.1)
+        await direct.until_running(job)
+        sleeper.signal(signal.SIGSTOP)
+        async with daemon(direct, "other", **SHORT_LEASES):
+            await direct.until_running(job, attempt=2)
+            sleeper.signal(signal.SIGCONT)
+            await direct.until(job, "completed")
+            await assert_completed_once(direct, job, "expired", "completed")
+            [_, run] = await direct.database.runs(job)
+            assert run["worker_id"] == "other"
+
+
+async def test_a_job_that_is_queued_again_runs_from_the_start(
+    project: Project, daemon: StartDaemon
+) -> None:
+    """A backend that takes a running job back gets a new run's result; the old one's is refused."""
+    async with daemon(project):
+        await project.until(await project.insert("sdxl_image_fast"), "completed")
+        # One long step after the first progress: the worker learns nothing until it has a result.
+        job = await project.insert("sdxl_image_fast", steps=1, step_s=1)
+
+        async def has_told() -> bool:
+            return (await project.database.row(job))["current_step"] is not None
+
+        await eventually(has_told)
+        await project.database.owner.execute("update jobs set status = 'queued' where id = $1", job)
+        await project.until(job, "completed")
+        await assert_completed_once(project, job, "expired", "completed")
+
+
 async def test_a_job_that_takes_its_worker_down_is_given_up(
     direct: Project, daemon: StartDaemon
 ) -> None:
