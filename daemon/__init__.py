@@ -1,7 +1,8 @@
 """The worker's daemon. Read it in the order of one row's way.
 
-`jobs` and `job_types` (the words), `ports` (the seams), `wakeups` (how a row is heard of),
-`intake` (claim), `leases` (hold), `executor` and `execution` (carry), `admission` and
+`jobs` and `job_types` (the words), `ports` and `values` (the seams, and what crosses them),
+`wakeups` (how a row is heard of), `intake` (claim), `leases` (hold), `executor` and `execution`
+(carry), `admission` and
 `scheduling` (the right to use the GPU), `engines` (the processes that hold models), `progress`,
 `artifacts` and `store` (what is written back), `server` and `telemetry` (what others see), and
 `app` (the one place where all of it is wired).

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any, Protocol, assert_never
 
 from daemon.jobs import JobError
-from daemon.ports import AdmissionRequest, Demand, Engine, Loaded, ProgressSink, RunOutput
+from daemon.ports import Engine, ProgressSink
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.snapshot import SchedulerSnapshot
+from daemon.values import AdmissionRequest, Demand, Loaded, RunOutput
 
 
 class Timer(Protocol):

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.credentials import watch_expiry
 from daemon.identity import identity
-from daemon.ports import StoreRejectedError, StoreUnavailableError
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.server.app import build_app
@@ -37,6 +36,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
 from daemon.telemetry.systemd import Systemd
+from daemon.values import StoreRejectedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from daemon.parts import Parts

@@ -30,19 +30,18 @@ from daemon.jobs import (
 )
 from daemon.leases import Leases
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
-from daemon.ports import (
+from daemon.ports import Admissions, ArtifactStore
+from daemon.progress import ProgressWriter
+from daemon.results import result_of
+from daemon.values import (
     AdmissionRequest,
-    Admissions,
     Artifact,
     ArtifactFile,
-    ArtifactStore,
     EngineLostError,
     RunCancelledError,
     StepReport,
     StoreRejectedError,
 )
-from daemon.progress import ProgressWriter
-from daemon.results import result_of
 
 FINISH_TRIES = 4
 """How often a result is offered to a database that refuses it: once, and 3 retries."""

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from daemon.ports import WorkerIdentity
 from daemon.startup import StartupError
+from daemon.values import WorkerIdentity
 
 
 @contextlib.contextmanager

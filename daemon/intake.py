@@ -24,9 +24,9 @@ from tenacity import (
 )
 
 from daemon.jobs import Job
-from daemon.ports import (
+from daemon.ports import JobStore
+from daemon.values import (
     Demand,
-    JobStore,
     StoreRejectedError,
     StoreUnavailableError,
     SweepResult,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from daemon.jobs import Job, LeaseState, Progress
-from daemon.ports import StepReport
+from daemon.values import StepReport
 
 
 class Phase(StrEnum):

@@ -20,8 +20,9 @@ from uuid import UUID
 import structlog
 
 from daemon.jobs import LeaseState
-from daemon.ports import JobStore, StoreRejectedError, StoreUnavailableError
+from daemon.ports import JobStore
 from daemon.settings import LeaseSettings
+from daemon.values import StoreRejectedError, StoreUnavailableError
 
 HUNG_AFTER_S = 60.0
 """A main loop that is silent for so long is taken for dead."""

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from daemon.ports import SchemaMismatchError
+from daemon.values import SchemaMismatchError
 
 if TYPE_CHECKING:
     # Reading SCHEMA_VERSION needs no driver: a daemon that works over REST loads none.

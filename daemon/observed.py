@@ -7,10 +7,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
-from daemon.ports import (
+from daemon.ports import JobStore
+from daemon.values import (
     Backlog,
     Demand,
-    JobStore,
     StoreRejectedError,
     StoreUnavailableError,
     SweepResult,

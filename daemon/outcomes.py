@@ -12,7 +12,7 @@ from daemon.jobs import (
     Retry,
     outcome_of,
 )
-from daemon.ports import EngineLostError, RunCancelledError
+from daemon.values import EngineLostError, RunCancelledError
 
 MAX_ENGINE_LOSSES = 2
 """A job whose engine ends under it in its second attempt or later is failed."""

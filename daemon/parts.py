@@ -25,14 +25,7 @@ from daemon.jobs import ErrorCode, Job, JobError
 from daemon.leases import Leases
 from daemon.model_specs import devices_from, specs_from
 from daemon.observed import ObservedStore
-from daemon.ports import (
-    ArtifactStore,
-    SchemaMismatchError,
-    StoreRejectedError,
-    StoreUnavailableError,
-    WakeUpSource,
-    WorkerIdentity,
-)
+from daemon.ports import ArtifactStore, WakeUpSource
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
 from daemon.run_events import RunEvents
@@ -43,6 +36,12 @@ from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
 from daemon.telemetry.gpu import Nvml
 from daemon.telemetry.metrics import Metrics
+from daemon.values import (
+    SchemaMismatchError,
+    StoreRejectedError,
+    StoreUnavailableError,
+    WorkerIdentity,
+)
 from daemon.wakeups.sweep import SweepTimer
 from handlers.params import InvalidRequest, Limits, resolve
 

@@ -5,71 +5,22 @@ Implementations of one port pass one conformance suite (`tests/conformance`).
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
-
-
-class StoreUnavailableError(Exception):
-    """The database can't be reached or gave no answer: the call may or may not have happened.
-
-    Every call of the store is idempotent, so the caller simply calls again.
-    """
-
-
-class StoreRejectedError(Exception):
-    """The database answered and refused: a trigger, a constraint, a missing right."""
-
-
-class SchemaMismatchError(Exception):
-    """The database isn't migrated, or is newer than this daemon; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerIdentity:
-    """Who claims: `worker_id` survives a restart, `instance_id` doesn't.
-
-    A restarted worker takes back at once what its dead predecessor held.
-    """
-
-    worker_id: str
-    instance_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """How many jobs, at most `count`, of any of `job_types` the scheduler can take now."""
-
-    job_types: tuple[str, ...]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class SweepResult:
-    """What a sweep did and when the next one is due.
-
-    Attributes:
-        rescued: jobs put back into the queue because their lease had expired.
-        failed: jobs failed because no attempt was left, or their type is unknown.
-        next_due_s: seconds until a lease expires or a delayed job becomes due; None: nothing
-            in sight.
-    """
-
-    rescued: int
-    failed: int
-    next_due_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """One job type's place in the queue. Ages are seconds by the database's clock."""
-
-    job_type: str
-    queued: int
-    processing: int
-    oldest_queued_s: float | None
+from daemon.values import (
+    AdmissionRequest,
+    Artifact,
+    ArtifactFile,
+    Backlog,
+    Demand,
+    Loaded,
+    RunOutput,
+    StepReport,
+    SweepResult,
+    WorkerIdentity,
+)
 
 
 class JobStore(Protocol):
@@ -144,30 +95,6 @@ class WakeUpSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactFile:
-    """A result file, as the engine made it."""
-
-    kind: str
-    """`image`, `video` or `thumbnail`: picks the bucket."""
-    content_type: str
-    extension: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A stored result file. `url` is None where the bucket is private and nothing signs."""
-
-    kind: str
-    bucket: str
-    path: str
-    url: str | None
-    content_type: str
-    size: int
-    """Bytes."""
-
-
 class ArtifactStore(Protocol):
     """Where result files are kept: `{bucket}/{user_id}/{job_id}/{claim_id}-{n}.{ext}`.
 
@@ -192,59 +119,12 @@ class ArtifactStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step of a run, from the engine: `fraction` 0.0 to 1.0 of the whole run."""
-
-    current_step: str
-    fraction: float
-    step: int | None = None
-    steps: int | None = None
-
-
 class ProgressSink(Protocol):
     """Takes each step of a run. It must not block."""
 
     def __call__(self, report: StepReport) -> None:
         """Take one step."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutput:
-    """What a run made: the result's JSON fields, its files, and what it cost.
-
-    Attributes:
-        fields: JSON for the row's `result` (a chat's answer; an image's metadata).
-        files: result files in order; empty for chat.
-        peak_bytes: the engine's measured peak during the run, None if it can't measure.
-        timings: seconds by phase inside the engine.
-    """
-
-    fields: Mapping[str, Any]
-    files: Sequence[ArtifactFile]
-    peak_bytes: int | None
-    timings: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model is in memory: the bytes that its weights took there, and the seconds it took."""
-
-    weights_bytes: int
-    seconds: float
-
-
-class EngineLostError(Exception):
-    """The engine process ended or was killed with the run in it; `reason` says how."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class RunCancelledError(Exception):
-    """The run stopped at a step because it was asked to."""
 
 
 class Engine(Protocol):
@@ -302,24 +182,9 @@ class Admissions(Protocol):
         """Return the jobs that could be taken now; empty is backpressure."""
         ...
 
-    def admit(self, request: "AdmissionRequest") -> AbstractAsyncContextManager[Engine]:
+    def admit(self, request: AdmissionRequest) -> AbstractAsyncContextManager[Engine]:
         """Wait for a reservation on a loaded engine; leaving returns it.
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can never be granted.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionRequest:
-    """One job's wish for the GPU; `created_s` is when its wait began, monotonic seconds."""
-
-    id: str
-    model: str
-    quality: str
-    user: str | None
-    created_s: float
-    interactive: bool = False
-    """An HTTP client waits: ahead of batch work."""
-    alone: bool = False
-    """Nothing else may run in the model's engine: an earlier attempt ended badly."""

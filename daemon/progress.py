@@ -12,7 +12,8 @@ from uuid import UUID
 import structlog
 
 from daemon.jobs import LeaseState, Progress
-from daemon.ports import JobStore, StoreRejectedError, StoreUnavailableError
+from daemon.ports import JobStore
+from daemon.values import StoreRejectedError, StoreUnavailableError
 
 _log = structlog.get_logger("daemon.progress")
 

@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from daemon.job_types import JOB_TYPES
-from daemon.ports import AdmissionRequest, Admissions, Demand, Engine
+from daemon.ports import Admissions, Engine
+from daemon.values import AdmissionRequest, Demand
 
 
 class Quarantine:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from daemon.job_types import Model
-from daemon.ports import Backlog
 from daemon.server.reports import (
     DeviceReport,
     Health,
@@ -24,6 +23,7 @@ from daemon.settings import Settings
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.metrics import Metrics
+from daemon.values import Backlog
 
 if TYPE_CHECKING:
     from daemon.parts import Parts

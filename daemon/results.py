@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from daemon.ports import Artifact
+from daemon.values import Artifact
 
 _URL_FIELDS = {"image": "image_url", "video": "video_url", "thumbnail": "thumbnail_url"}
 

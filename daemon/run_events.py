@@ -10,8 +10,8 @@ import structlog
 
 from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
-from daemon.ports import SweepResult
 from daemon.telemetry.metrics import Metrics
+from daemon.values import SweepResult
 
 _PHASES = {"waiting": "admission", "running": "run", "uploading": "upload", "finishing": "finish"}
 

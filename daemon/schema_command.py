@@ -2,8 +2,8 @@
 
 import click
 
-from daemon.ports import SchemaMismatchError
 from daemon.startup import StartupError
+from daemon.values import SchemaMismatchError
 
 
 async def bring_up_to_date(dsn: str, *, dry_run: bool) -> list[str]:

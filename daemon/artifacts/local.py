@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from daemon.artifacts.paths import path_of
 from daemon.jobs import ErrorCode, Job, JobError
-from daemon.ports import Artifact, ArtifactFile
+from daemon.values import Artifact, ArtifactFile
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FEW_BYTES = 64 * 2**20

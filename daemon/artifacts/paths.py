@@ -3,7 +3,7 @@
 import re
 
 from daemon.jobs import Job
-from daemon.ports import ArtifactFile
+from daemon.values import ArtifactFile
 
 _UNSAFE = re.compile(r"[^a-z0-9]")
 _LONGEST_EXTENSION = 8

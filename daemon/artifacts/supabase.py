@@ -23,7 +23,7 @@ from daemon.artifacts.paths import path_of
 from daemon.artifacts.resumable import CHUNK, ResumableUpload
 from daemon.credentials import Credentials
 from daemon.jobs import ErrorCode, Job, JobError
-from daemon.ports import Artifact, ArtifactFile
+from daemon.values import Artifact, ArtifactFile
 
 if TYPE_CHECKING:  # The package takes a moment to import: see `_connect`.
     from storage3 import AsyncStorageClient

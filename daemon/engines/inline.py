@@ -13,11 +13,11 @@ from typing import Any
 
 from daemon.engines.waiting import uninterrupted
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import (
+from daemon.ports import ProgressSink
+from daemon.values import (
     ArtifactFile,
     EngineLostError,
     Loaded,
-    ProgressSink,
     RunCancelledError,
     RunOutput,
     StepReport,

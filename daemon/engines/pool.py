@@ -15,7 +15,8 @@ from typing import Protocol, Self
 import structlog
 
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import Engine, EngineFactory, EngineLostError, Loaded
+from daemon.ports import Engine, EngineFactory
+from daemon.values import EngineLostError, Loaded
 
 _log = structlog.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from daemon.engines import protocol
 from daemon.engines.lifetime import Lifetime
 from daemon.engines.waiting import uninterrupted
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import (
+from daemon.ports import ProgressSink
+from daemon.values import (
     ArtifactFile,
     EngineLostError,
     Loaded,
-    ProgressSink,
     RunCancelledError,
     RunOutput,
     StepReport,

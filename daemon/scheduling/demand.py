@@ -1,10 +1,10 @@
 """Demand: the jobs that the scheduler can take now; what it doesn't ask for stays in the table."""
 
-from daemon.ports import Demand
 from daemon.scheduling.models import ModelSpec, QualitySpec
 from daemon.scheduling.policy import Policy
 from daemon.scheduling.residency import PRESENT
 from daemon.scheduling.state import State
+from daemon.values import Demand
 
 
 def demand_of(state: State, policy: Policy, now: float) -> tuple[Demand, ...]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from daemon.ports import AdmissionRequest
 from daemon.scheduling.models import ModelSpec, QualitySpec
+from daemon.values import AdmissionRequest
 
 _SLACK = 32
 """Withdrawn entries that a heap may carry beyond its living ones."""

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from daemon.jobs import ErrorCode
-from daemon.ports import AdmissionRequest, Demand
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.demand import demand_of
 from daemon.scheduling.models import DeviceSpec, ModelSpec, gib
 from daemon.scheduling.policy import PassOverPolicy, Policy
 from daemon.scheduling.snapshot import SchedulerSnapshot, snapshot_of
 from daemon.scheduling.state import State
+from daemon.values import AdmissionRequest, Demand
 
 
 class Scheduler:

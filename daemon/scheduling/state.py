@@ -7,11 +7,11 @@ change is checked by the ledger and by the residency table, so that no policy ca
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from daemon.ports import AdmissionRequest
 from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
 from daemon.scheduling.residency import PRESENT, BackOff, Change, Placement, Residency
 from daemon.scheduling.vram import Ledger
+from daemon.values import AdmissionRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

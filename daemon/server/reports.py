@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from daemon.job_types import Model
-from daemon.ports import Backlog
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.stats import Performance
+from daemon.values import Backlog
 
 
 class Phase(StrEnum):

@@ -19,7 +19,8 @@ from tenacity import (
 )
 
 from daemon.jobs import Finish, Recorded
-from daemon.ports import JobStore, StoreRejectedError, StoreUnavailableError
+from daemon.ports import JobStore
+from daemon.values import StoreRejectedError, StoreUnavailableError
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,8 @@ import asyncpg
 
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
-from daemon.ports import (
+from daemon.store import rows
+from daemon.values import (
     Backlog,
     Demand,
     SchemaMismatchError,
@@ -21,7 +22,6 @@ from daemon.ports import (
     SweepResult,
     WorkerIdentity,
 )
-from daemon.store import rows
 
 _TRANSACTION_POOLER_PORT = 6543
 _CLOSE_SECONDS = 5.0

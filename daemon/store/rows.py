@@ -27,7 +27,7 @@ from daemon.jobs import (
     Released,
     Retry,
 )
-from daemon.ports import Backlog, Demand, SweepResult
+from daemon.values import Backlog, Demand, SweepResult
 
 
 class Row(Protocol):

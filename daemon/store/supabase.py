@@ -11,7 +11,8 @@ import httpx
 from daemon.credentials import EXPIRED, Credentials, says_expired
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
-from daemon.ports import (
+from daemon.store import rows
+from daemon.values import (
     Backlog,
     Demand,
     SchemaMismatchError,
@@ -20,7 +21,6 @@ from daemon.ports import (
     SweepResult,
     WorkerIdentity,
 )
-from daemon.store import rows
 
 if TYPE_CHECKING:
     # The library costs half a second: it is loaded by the first call.

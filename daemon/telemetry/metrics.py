@@ -21,7 +21,6 @@ from prometheus_client import (
 
 from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
-from daemon.ports import Backlog
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.series import (
@@ -34,6 +33,7 @@ from daemon.telemetry.series import (
     WorkerSeries,
 )
 from daemon.telemetry.stats import Performance, RunStats
+from daemon.values import Backlog
 
 OUTCOMES = ("completed", "failed", "retry", "cancelled", "released", "lost")
 """How a run can end; `lost` is a run whose lease was gone, so that nothing was recorded."""
@@ -48,7 +48,7 @@ VRAM_KINDS = ("capacity", "reserve", "weights", "reserved")
 """What a device's bytes are: there, kept free, taken by weights, promised to jobs."""
 
 STORE_ERRORS = ("unavailable", "rejected")
-"""How a call of the store can fail; the names of the two exceptions in `daemon.ports`."""
+"""How a call of the store can fail; the names of the two exceptions in `daemon.values`."""
 
 _OTHER = "other"
 _GIB = 2**30

@@ -14,7 +14,8 @@ from scripted import a_job
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
 from daemon.credentials import Credentials
-from daemon.ports import ArtifactFile, ArtifactStore
+from daemon.ports import ArtifactStore
+from daemon.values import ArtifactFile
 from devstack.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -18,7 +18,7 @@ from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
 from daemon.credentials import Credentials
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import ArtifactFile
+from daemon.values import ArtifactFile
 from devstack.stack import Stack
 from devstack.tokens import mint
 

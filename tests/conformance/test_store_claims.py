@@ -14,7 +14,8 @@ from daemon.jobs import (
     LeaseState,
     Progress,
 )
-from daemon.ports import Backlog, Demand, JobStore
+from daemon.ports import JobStore
+from daemon.values import Backlog, Demand
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

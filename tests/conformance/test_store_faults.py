@@ -14,16 +14,16 @@ from jobs_database import JobsDatabase, worker_dsn
 from daemon.credentials import Credentials
 from daemon.jobs import Completed, Finish, Recorded
 from daemon.migrate import SCHEMA_VERSION, migrate
-from daemon.ports import (
+from daemon.ports import JobStore
+from daemon.store.postgres import PostgresStore
+from daemon.store.supabase import SupabaseStore
+from daemon.values import (
     Demand,
-    JobStore,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
     WorkerIdentity,
 )
-from daemon.store.postgres import PostgresStore
-from daemon.store.supabase import SupabaseStore
 from devstack.postgres import Postgres, free_port
 from devstack.stack import Stack
 from devstack.tokens import mint

@@ -7,7 +7,8 @@ from jobs_database import ALICE, BOB, NOON, JobsDatabase
 from worker_calls import LEASE_S, WORKER, claim, finish
 
 from daemon.jobs import Cancelled, Completed, Finish, LeaseState, Progress, Recorded, Released
-from daemon.ports import JobStore, SweepResult, WorkerIdentity
+from daemon.ports import JobStore
+from daemon.values import SweepResult, WorkerIdentity
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

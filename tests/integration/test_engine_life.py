@@ -15,7 +15,7 @@ import pytest
 from daemon.engines.group import members
 from daemon.engines.process import EngineLimits, EngineProcess
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import EngineLostError, StepReport
+from daemon.values import EngineLostError, StepReport
 from handlers.params import Limits, resolve
 
 STUBBORN = [

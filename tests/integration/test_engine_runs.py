@@ -10,7 +10,8 @@ import pytest
 from daemon.engines.inline import InlineEngine
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import Engine, EngineLostError, RunCancelledError, StepReport
+from daemon.ports import Engine
+from daemon.values import EngineLostError, RunCancelledError, StepReport
 from handlers.base import ModelSpec
 from handlers.params import Limits, resolve
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import RunCancelledError, StepReport
+from daemon.values import RunCancelledError, StepReport
 from handlers.params import resolve
 
 pytestmark = [pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daemon.engines.process import EngineProcess
-from daemon.ports import RunCancelledError, StepReport
+from daemon.values import RunCancelledError, StepReport
 from handlers.params import resolve
 
 pytestmark = pytest.mark.models

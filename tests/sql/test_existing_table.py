@@ -9,8 +9,8 @@ from jobs_database import ALICE, CreateDatabase, JobsDatabase, opened
 
 from daemon.jobs import Completed, ErrorCode, Failed, Finish, Progress, Recorded
 from daemon.migrate import migrate
-from daemon.ports import Demand, WorkerIdentity
 from daemon.store.postgres import PostgresStore
+from daemon.values import Demand, WorkerIdentity
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,7 +13,7 @@ from jobs_database import CreateDatabase
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Status
 from daemon.migrate import SCHEMA_VERSION, migrate, migrations, pending
-from daemon.ports import SchemaMismatchError
+from daemon.values import SchemaMismatchError
 from devstack.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -10,10 +10,10 @@ from virtual_gpu import device, request
 
 from daemon.admission import GpuAdmissions
 from daemon.engines.pool import EnginePool
-from daemon.ports import EngineLostError, Loaded, RunOutput
 from daemon.scheduling.models import GIB, ModelSpec
 from daemon.scheduling.residency import Residency
 from daemon.scheduling.scheduler import Scheduler
+from daemon.values import EngineLostError, Loaded, RunOutput
 
 
 @dataclass

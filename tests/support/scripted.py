@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
-from daemon.ports import (
+from daemon.values import (
     Artifact,
     ArtifactFile,
     Backlog,

@@ -11,10 +11,10 @@ from functools import partial
 from itertools import count
 
 from daemon.jobs import ErrorCode
-from daemon.ports import AdmissionRequest
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.models import GIB, DeviceSpec, ModelSpec, QualitySpec
 from daemon.scheduling.scheduler import Scheduler
+from daemon.values import AdmissionRequest
 
 
 def model(

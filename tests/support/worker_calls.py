@@ -4,7 +4,8 @@ from uuid import UUID, uuid4
 
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Finish, Job, Outcome, Recorded
-from daemon.ports import Demand, JobStore, WorkerIdentity
+from daemon.ports import JobStore
+from daemon.values import Demand, WorkerIdentity
 
 WORKER = WorkerIdentity("host:7861", UUID(int=1))
 LEASE_S = 12.0

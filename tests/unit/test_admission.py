@@ -7,9 +7,9 @@ from admission_host import host, settled
 from virtual_gpu import CHAT, SDXL, VIDEO, model, request
 
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import EngineLostError
 from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
+from daemon.values import EngineLostError
 
 
 async def test_a_request_waits_for_its_model_and_runs() -> None:

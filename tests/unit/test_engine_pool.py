@@ -8,9 +8,9 @@ from virtual_gpu import CHAT, SDXL, VIDEO
 
 from daemon.engines import pool as pool_module
 from daemon.engines.pool import EnginePool
-from daemon.ports import EngineLostError
 from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
+from daemon.values import EngineLostError
 
 
 async def test_bytes_of_a_dead_engine_return_when_it_is_gone() -> None:

@@ -29,9 +29,9 @@ from daemon.jobs import (
     Retry,
 )
 from daemon.leases import Leases
-from daemon.ports import ArtifactFile, EngineLostError, RunOutput, StepReport, StoreRejectedError
 from daemon.progress import ProgressWriter
 from daemon.settings import LeaseSettings, StopSettings
+from daemon.values import ArtifactFile, EngineLostError, RunOutput, StepReport, StoreRejectedError
 
 PICTURE = RunOutput(
     {"metadata": {"seed": 1}},

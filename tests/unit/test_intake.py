@@ -8,7 +8,7 @@ from scripted import ScriptedStore, a_job
 
 from daemon.intake import Intake, bounded
 from daemon.jobs import Job
-from daemon.ports import Demand, StoreUnavailableError, SweepResult, WorkerIdentity
+from daemon.values import Demand, StoreUnavailableError, SweepResult, WorkerIdentity
 
 CHAT = Demand(("chat",), 2)
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from daemon.ports import AdmissionRequest, Demand
 from daemon.quarantine import Quarantine
+from daemon.values import AdmissionRequest, Demand
 
 
 class Admissions:

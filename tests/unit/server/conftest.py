@@ -9,7 +9,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from daemon.job_types import Model
-from daemon.ports import Backlog
 from daemon.server.app import build_app
 from daemon.server.reports import (
     DeviceReport,
@@ -24,6 +23,7 @@ from daemon.server.reports import (
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.stats import Performance
+from daemon.values import Backlog
 
 GIB = 2**30
 

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from daemon.jobs import Completed, Finish, Recorded
-from daemon.ports import JobStore, StoreRejectedError, StoreUnavailableError
+from daemon.ports import JobStore
 from daemon.store.outbox import Outbox
+from daemon.values import StoreRejectedError, StoreUnavailableError
 
 
 class ScriptedStore:

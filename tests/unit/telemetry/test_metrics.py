@@ -9,11 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon import jobs
 from daemon.job_types import JOB_TYPES, Model
-from daemon.ports import Backlog
 from daemon.server.reports import ModelState
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.metrics import MODEL_STATES, OUTCOMES, Metrics
+from daemon.values import Backlog
 
 GIB = 2**30
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.ports import Backlog
 from daemon.telemetry.metrics import Metrics
+from daemon.values import Backlog
 
 MONITORING = Path(__file__).parents[3] / "monitoring"
 

@@ -1,0 +1,152 @@
+"""What crosses the seams of `ports`: plain values, and the errors that both sides know."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+
+class StoreUnavailableError(Exception):
+    """The database can't be reached or gave no answer: the call may or may not have happened.
+
+    Every call of the store is idempotent, so the caller simply calls again.
+    """
+
+
+class StoreRejectedError(Exception):
+    """The database answered and refused: a trigger, a constraint, a missing right."""
+
+
+class SchemaMismatchError(Exception):
+    """The database isn't migrated, or is newer than this daemon; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Who claims: `worker_id` survives a restart, `instance_id` doesn't.
+
+    A restarted worker takes back at once what its dead predecessor held.
+    """
+
+    worker_id: str
+    instance_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many jobs, at most `count`, of any of `job_types` the scheduler can take now."""
+
+    job_types: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did and when the next one is due.
+
+    Attributes:
+        rescued: jobs put back into the queue because their lease had expired.
+        failed: jobs failed because no attempt was left, or their type is unknown.
+        next_due_s: seconds until a lease expires or a delayed job becomes due; None: nothing
+            in sight.
+    """
+
+    rescued: int
+    failed: int
+    next_due_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One job type's place in the queue. Ages are seconds by the database's clock."""
+
+    job_type: str
+    queued: int
+    processing: int
+    oldest_queued_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """A result file, as the engine made it."""
+
+    kind: str
+    """`image`, `video` or `thumbnail`: picks the bucket."""
+    content_type: str
+    extension: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A stored result file. `url` is None where the bucket is private and nothing signs."""
+
+    kind: str
+    bucket: str
+    path: str
+    url: str | None
+    content_type: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step of a run, from the engine: `fraction` 0.0 to 1.0 of the whole run."""
+
+    current_step: str
+    fraction: float
+    step: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """What a run made: the result's JSON fields, its files, and what it cost.
+
+    Attributes:
+        fields: JSON for the row's `result` (a chat's answer; an image's metadata).
+        files: result files in order; empty for chat.
+        peak_bytes: the engine's measured peak during the run, None if it can't measure.
+        timings: seconds by phase inside the engine.
+    """
+
+    fields: Mapping[str, Any]
+    files: Sequence[ArtifactFile]
+    peak_bytes: int | None
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model is in memory: the bytes that its weights took there, and the seconds it took."""
+
+    weights_bytes: int
+    seconds: float
+
+
+class EngineLostError(Exception):
+    """The engine process ended or was killed with the run in it; `reason` says how."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RunCancelledError(Exception):
+    """The run stopped at a step because it was asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRequest:
+    """One job's wish for the GPU; `created_s` is when its wait began, monotonic seconds."""
+
+    id: str
+    model: str
+    quality: str
+    user: str | None
+    created_s: float
+    interactive: bool = False
+    """An HTTP client waits: ahead of batch work."""
+    alone: bool = False
+    """Nothing else may run in the model's engine: an earlier attempt ended badly."""
