@@ -10,8 +10,9 @@ import httpx
 import pytest
 from daemon_process import Daemon
 from eventually import eventually
-from projects import DirectServer, Project
+from projects import Project, direct_project
 
+from daemon.migrate import migrate
 from devstack.postgres import Postgres, free_port
 from devstack.tokens import mint
 
@@ -188,9 +189,7 @@ async def test_a_wrong_password(direct: Project, daemon: StartDaemon) -> None:
     assert "not-the-one" not in worker.log
 
 
-async def test_a_role_without_rights(
-    direct: Project, daemon: StartDaemon, direct_server: DirectServer
-) -> None:
+async def test_a_role_without_rights(direct: Project, daemon: StartDaemon) -> None:
     """A login that may not execute the worker's functions is told so at the start."""
     await direct.database.owner.execute("create role stranger login password 'stranger'")
     try:
@@ -244,41 +243,34 @@ async def test_a_bucket_that_does_not_exist(supabase: Project, daemon: StartDaem
     )
 
 
-async def test_a_database_that_is_away_is_waited_for(
-    daemon: StartDaemon, direct_server: DirectServer, tmp_path: Path
-) -> None:
+async def test_a_database_that_is_away_is_waited_for(daemon: StartDaemon, tmp_path: Path) -> None:
     """The daemon says that it starts, and works as soon as the database is there."""
     port = free_port()
-    folder = tmp_path / "files"
     async with Postgres(tmp_path / "late", port=port) as late:
-        from daemon.migrate import migrate
-
         await migrate(late.dsn, report=lambda _: None)
-        dsn = late.dsn
-    server = DirectServer(dsn, "postgres", dsn)
-    worker = Daemon(
-        tmp_path / "host",
-        {
-            "DATABASE_URL": dsn,
-            "OURVIDZ_ARTIFACTS__KIND": "local",
-            "OURVIDZ_ARTIFACTS__FOLDER": str(folder),
-        },
-        secrets=[str(urlsplit(dsn).password)],
-    )
+        async with direct_project(late.dsn, late.dsn, tmp_path / "files") as project:
+            worker = daemon(project)
     await worker.start()
 
     async def answers() -> bool:
         return (await worker.get("/health"))[0] == httpx.codes.OK
 
     await eventually(answers)
+
+    async def waits() -> bool:
+        status, ready = await worker.get("/ready")
+        return (status, ready["reasons"]) == (503, ["the database has not answered yet"])
+
+    await eventually(waits)
     _, health = await worker.get("/health")
     assert (health["status"], health["active_jobs"]) == ("starting", 0)
-    status, ready = await worker.get("/ready")
-    assert (status, ready["reasons"]) == (503, ["the database has not answered yet"])
     assert (await worker.get("/status"))[0] == httpx.codes.OK
 
-    async with Postgres(tmp_path / "late", port=port), server.project(folder) as project:
+    async with Postgres(tmp_path / "late", port=port):
+        await project.reconnect()
+        job = await project.insert()
         await worker.until_ready()
-        assert project.name == "direct"
+        await project.until(job, "completed")
         assert await worker.stop() == 0
+        await project.database.owner.close()
     worker.assert_clean()
