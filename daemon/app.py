@@ -14,6 +14,7 @@ jobs are released and the process ends with an error, for its supervisor to star
 import asyncio
 import gc
 import importlib
+import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
@@ -40,6 +41,8 @@ from daemon.values import StoreRejectedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from daemon.parts import Parts
+
+_log = logging.getLogger("daemon")
 
 Ready = Callable[[int], None]
 """Called with the side server's port when jobs are taken."""
@@ -154,10 +157,12 @@ async def _serve(
                 reports.parts, reports.phase = parts, Phase.SERVING
                 _settle_memory()
                 systemd.ready("taking jobs")
+                _log.info("taking jobs: %s", ", ".join(reports.settings.enabled_models))
                 on_ready()
                 await parts.intake.run_until(stopping.soft)
                 reports.phase = Phase.DRAINING
                 systemd.stopping("draining")
+                _log.info("stopping: taking no more jobs")
             await parts.outbox.drain(OUTBOX_DRAIN_S)
         for service in running:
             service.cancel()
