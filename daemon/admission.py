@@ -112,10 +112,10 @@ class GpuAdmissions:
 
     # Events of engines: `daemon.engines.pool.EngineReports`.
 
-    def load_done(self, model: str, device: int, weights_bytes: int) -> None:
+    def load_done(self, model: str, device: int, loaded: Loaded) -> None:
         """The model is in memory."""
         now = self._clock.time()
-        self._carry_out(self._scheduler.load_done(model, device, weights_bytes, now))
+        self._carry_out(self._scheduler.load_done(model, device, loaded.weights_bytes, now))
         self.demand_changed()
 
     def load_failed(self, model: str, device: int, error: JobError) -> None:

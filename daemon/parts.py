@@ -1,7 +1,7 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tenacity import (
 
 from daemon.admission import GpuAdmissions
 from daemon.connections import make_artifacts, make_sources, make_store
+from daemon.engine_events import EngineEvents
 from daemon.engines.factory import engine_factory
 from daemon.engines.pool import EnginePool
 from daemon.execution import Execution, Resolver
@@ -132,19 +133,13 @@ def build(
     """
     store = ObservedStore(make_store(settings), metrics.store_call)
     artifacts = make_artifacts(settings)
-    specs = specs_from(settings.enabled_models)
-    if misfits := check_fits(specs, devices):
-        raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings, _engine_said))
-    scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
-    loop = asyncio.get_running_loop()
-    admissions = GpuAdmissions(scheduler, pool, loop)
+    pool, admissions = _gpu(settings, devices, metrics)
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
     events = RunEvents(metrics)
     outbox = Outbox(store)
     quarantine = Quarantine(admissions)
-    wake = asyncio.Event()
+    wake, loop = asyncio.Event(), asyncio.get_running_loop()
     execution = Execution(
         resolve=_resolver(settings),
         leases=leases,
@@ -157,11 +152,7 @@ def build(
     )
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
     sources = make_sources(settings)
-    sweeps = SweepTimer(
-        settings.wakeups.sweep_interval_s,
-        settings.wakeups.sweep_interval_blind_s,
-        any_ready=lambda: any(source.state().get("ready") for source in sources),
-    )
+    sweeps = _sweep_timer(settings, sources)
     intake = Intake(
         store=store,
         worker=worker,
@@ -177,6 +168,27 @@ def build(
         store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
         sweeps,
     )  # fmt: skip
+
+
+def _gpu(
+    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics
+) -> tuple[EnginePool, GpuAdmissions]:
+    specs = specs_from(settings.enabled_models)
+    if misfits := check_fits(specs, devices):
+        raise StartupError("\n".join(misfits))
+    pool = EnginePool(engine_factory(settings, _engine_said))
+    scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
+    admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
+    pool.report_to(EngineEvents(admissions, metrics))
+    return pool, admissions
+
+
+def _sweep_timer(settings: Settings, sources: Sequence[WakeUpSource]) -> SweepTimer:
+    return SweepTimer(
+        settings.wakeups.sweep_interval_s,
+        settings.wakeups.sweep_interval_blind_s,
+        any_ready=lambda: any(source.state().get("ready") for source in sources),
+    )
 
 
 def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:

@@ -27,7 +27,7 @@ RETRY_STOP_S = 1.0
 class EngineReports(Protocol):
     """Hears what became of loads, unloads and engines. Called on the event loop, never nested."""
 
-    def load_done(self, model: str, device: int, weights_bytes: int) -> None:
+    def load_done(self, model: str, device: int, loaded: Loaded) -> None:
         """The model is in memory."""
         ...
 
@@ -128,7 +128,7 @@ class EnginePool:
         try:
             loaded = await self._load(held)
             if isinstance(loaded, Loaded):
-                self._to().load_done(model, device, loaded.weights_bytes)
+                self._to().load_done(model, device, loaded)
                 await self._until_over(held)
                 if held.lost is not None:
                     _log.warning("engine lost", model=model, device=device, reason=held.lost)

@@ -29,6 +29,7 @@ from daemon.telemetry.series import (
     LinkSeries,
     MachineSeries,
     ModelSeries,
+    QueueSeries,
     StoreSeries,
     WorkerSeries,
 )
@@ -65,6 +66,7 @@ class Metrics:
         """Register all metrics in `registry`; by default in a new one of its own."""
         self.registry = registry if registry is not None else CollectorRegistry()
         self._jobs = JobSeries(self.registry)
+        self._queue = QueueSeries(self.registry)
         self._link = LinkSeries(self.registry)
         self._models = ModelSeries(self.registry)
         self._store = StoreSeries(self.registry)
@@ -125,13 +127,13 @@ class Metrics:
 
     def queue_counted(self, backlog: Sequence[Backlog]) -> None:
         """Show the last count of the queue; job types that are gone from it vanish."""
-        self._jobs.queued.clear()
-        self._jobs.oldest.clear()
+        self._queue.queued.clear()
+        self._queue.oldest.clear()
         for line in backlog:
             name = _job_type(line.job_type)
-            self._jobs.queued.labels(name, "queued").inc(line.queued)
-            self._jobs.queued.labels(name, "processing").inc(line.processing)
-            self._jobs.oldest.labels(name).set(line.oldest_queued_s or 0.0)
+            self._queue.queued.labels(name, "queued").inc(line.queued)
+            self._queue.queued.labels(name, "processing").inc(line.processing)
+            self._queue.oldest.labels(name).set(line.oldest_queued_s or 0.0)
 
     def system_prompt_used(self, *, respected: bool) -> None:
         """Count a chat run; `respected`: the model got exactly the messages of the caller."""
@@ -144,12 +146,12 @@ class Metrics:
 
     def leases_held(self, count: int) -> None:
         """Say how many leases are held."""
-        self._jobs.leases.set(count)
+        self._queue.leases.set(count)
 
     def leases_counted(self, *, lost: int, renew_failures: int) -> None:
         """Bring the counters up to the totals that the leases keep: lost ones, failed renewals."""
-        self._grow(self._jobs.leases_lost, lost)
-        self._grow(self._jobs.renew_failures, renew_failures)
+        self._grow(self._queue.leases_lost, lost)
+        self._grow(self._queue.renew_failures, renew_failures)
 
     # Wake-ups
 

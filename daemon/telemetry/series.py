@@ -12,7 +12,7 @@ _SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600)
 
 
 class JobSeries:
-    """Jobs, the queue, and leases."""
+    """Jobs: claimed, timed, ended."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.claimed = Counter(
@@ -44,6 +44,12 @@ class JobSeries:
         self.active = Gauge(
             "ourvidz_active_jobs", "Jobs claimed or answered over HTTP now", registry=registry
         )
+
+
+class QueueSeries:
+    """The queue, and leases."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.queued = Gauge(
             "ourvidz_queue_jobs",
             "Unfinished rows at the last count",

@@ -9,7 +9,7 @@ from virtual_gpu import CHAT, SDXL, VIDEO, model, request
 from daemon.jobs import ErrorCode, JobError
 from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
-from daemon.values import EngineLostError
+from daemon.values import EngineLostError, Loaded
 
 
 async def test_a_request_waits_for_its_model_and_runs() -> None:
@@ -106,7 +106,7 @@ async def test_a_grant_that_meets_a_cancellation_is_returned() -> None:
         waiter = asyncio.create_task(gpu.one_run("a", "video"))
         await settled()
         waiter.cancel()
-        gpu.admissions.load_done("video", 0, VIDEO.weights_bytes)
+        gpu.admissions.load_done("video", 0, Loaded(VIDEO.weights_bytes, 1.0))
         assert "a" in gpu.scheduler.state.runs
         with pytest.raises(asyncio.CancelledError):
             await waiter
@@ -120,7 +120,7 @@ async def test_a_grant_that_was_not_yet_noticed_is_returned_on_cancellation() ->
     async with host(VIDEO) as gpu:
         waiter = asyncio.create_task(gpu.one_run("a", "video"))
         await settled()
-        gpu.admissions.load_done("video", 0, VIDEO.weights_bytes)
+        gpu.admissions.load_done("video", 0, Loaded(VIDEO.weights_bytes, 1.0))
         waiter.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiter
