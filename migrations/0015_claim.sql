@@ -21,7 +21,8 @@ returns table (
     id uuid, user_id uuid, job_type text, metadata text, original_prompt text, claim_id uuid,
     attempt integer, max_attempts integer, created_at timestamptz
 )
-language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := public.ourvidz_now();

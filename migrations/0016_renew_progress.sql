@@ -18,7 +18,8 @@ $$;
 -- is still the only one of its kind.
 create function public.renew_leases(p_claims uuid[], p_lease_s double precision)
 returns table (claim_id uuid, state text)
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_lease timestamptz := public.ourvidz_now() + make_interval(secs => p_lease_s);
@@ -41,7 +42,8 @@ $$;
 -- is a change event for all who watch the table: what says nothing new isn't written.
 create function public.report_progress(p_reports jsonb)
 returns table (claim_id uuid, state text)
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := public.ourvidz_now();

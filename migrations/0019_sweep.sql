@@ -3,7 +3,8 @@
 create function ourvidz.end_expired_runs(
     p_worker_id text, p_instance_id uuid, p_predecessor boolean, p_now timestamptz
 )
-returns uuid[] language plpgsql set search_path = '' as $$
+returns uuid[] language plpgsql set search_path = ''
+set enable_seqscan = off set enable_mergejoin = off as $$
 declare
     v_claims uuid[];
 begin

@@ -2,7 +2,8 @@
 -- `p_predecessor` also what another instance of the same worker holds, whose death the caller knows.
 create function public.sweep_jobs(p_worker_id text, p_instance_id uuid, p_predecessor boolean)
 returns table (rescued integer, failed integer, next_due_s double precision)
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := public.ourvidz_now();

@@ -10,6 +10,8 @@ from jobs_database import ALICE, BOB, NOON, JobsDatabase
 from worker_calls import LEASE_S, WORKER, claim
 
 from daemon.jobs import (
+    Completed,
+    Finish,
     Job,
     LeaseState,
     Progress,
@@ -62,6 +64,20 @@ async def test_claim_asked_again_gives_the_same_claims(
     assert len(first) == 2
     assert first == again
     assert [(await database.row(job.id))["attempts"] for job in again] == [1, 1]
+
+
+async def test_request_that_was_served_claims_nothing_more(
+    store: JobStore, database: JobsDatabase
+) -> None:
+    """A late repeat of a request whose jobs are done opens no runs that nobody waits for."""
+    for _ in range(2):
+        await database.insert()
+    request, demand = uuid4(), [Demand(("chat",), 1)]
+    [job] = await store.claim(WORKER, request, demand, LEASE_S)
+    await store.finish([Finish(job.claim_id, Completed({}))])
+
+    assert await store.claim(WORKER, request, demand, LEASE_S) == []
+    assert len(await claim(store)) == 1
 
 
 async def test_same_request_sent_twice_at_once_claims_once(

@@ -215,3 +215,41 @@ async def test_tag_of_an_insert_is_read_from_indexes(
     assert "jobs_queued_fair_tag" in plans[0]
     assert "jobs_unfinished" in plans[1]
     assert "Seq Scan" not in plans[0] + plans[1]
+
+
+async def test_plans_of_an_empty_table_serve_a_full_one(database: JobsDatabase) -> None:
+    """A session that knew the tables empty reads neither of them row by row later on."""
+    async with database.session() as worker:
+        await worker.execute("set plan_cache_mode = force_generic_plan")
+
+        async def live(jobs: int) -> None:
+            """Insert, claim, renew, report, finish and sweep."""
+            await worker.execute(
+                "insert into jobs (job_type) select 'chat' from generate_series(1, $1::integer)",
+                jobs,
+            )
+            demands = json.dumps([{"job_types": ["chat"], "count": 5}])
+            rows = await worker.fetch(
+                "select claim_id from claim_jobs('w', $1, $2, $3, 12)", uuid4(), uuid4(), demands
+            )
+            claims = [row["claim_id"] for row in rows]
+            finishes = [{"claim_id": str(one), "outcome": "completed"} for one in claims]
+            await worker.execute("select renew_leases($1, 12)", claims)
+            await worker.execute(
+                "select report_progress($1)", json.dumps([{**finishes[0], "percent": 5}])
+            )
+            await worker.execute("select finish_jobs($1)", json.dumps(finishes))
+            await worker.execute("select sweep_jobs('w', $1, false)", uuid4())
+
+        async def scanned() -> Any:
+            await worker.execute("select pg_stat_force_next_flush()")
+            return await database.owner.fetchval(
+                "select sum(seq_tup_read)::bigint from pg_stat_user_tables "
+                "where relname in ('jobs', 'job_runs')"
+            )
+
+        await live(5)
+        before = await scanned()
+        await live(2000)
+
+        assert await scanned() == before
