@@ -9,7 +9,7 @@
 --   cancel_job, or an owner's update of status    cancelled
 --
 -- Every write after a claim names the claim_id; with an old one it changes nothing.
--- Locks are taken in one order everywhere: rows of jobs by id, then rows of job_runs by job_id.
+-- Locks are taken in one order everywhere: by job id, of each job its row before its run's.
 --
 -- This file: the roles that rights are granted to. On a Supabase project all but the last exist.
 do $$
