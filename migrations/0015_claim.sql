@@ -32,6 +32,9 @@ declare
     v_first constant uuid := ourvidz.nth_claim(p_request_id, 0);
     v_last constant uuid := ourvidz.nth_claim(p_request_id, x'ffffffff'::bigint);
 begin
+    -- No wait for the disk: a claim that a crash of the server undoes leaves a queued job, and its
+    -- worker a stale claim. The finish waits.
+    perform set_config('synchronous_commit', 'off', true);
     -- The same request may still be running, after a time-out of its caller: wait for its end.
     perform pg_advisory_xact_lock(hashtextextended(p_request_id::text, 0));
     if exists (select from public.job_runs r where r.claim_id between v_first and v_last) then
