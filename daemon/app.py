@@ -37,7 +37,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
 from daemon.telemetry.systemd import Systemd
-from daemon.values import StoreRejectedError, StoreUnavailableError
+from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from daemon.parts import Parts
@@ -108,7 +108,9 @@ async def _work(
         try:
             await _check(parts, reports, stopping)
             if not stopping.soft.is_set():
-                await _serve(parts, reports, stopping, systemd, lambda: on_ready and on_ready(port))
+                await _serve_schema(
+                    parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)
+                )
         finally:
             await parts.aclose()
 
@@ -136,6 +138,33 @@ def _settle_memory() -> None:
     """
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 50, 100)
+
+
+async def _serve_schema(
+    parts: "Parts",
+    reports: DaemonReports,
+    stopping: Stopping,
+    systemd: Systemd,
+    on_ready: Callable[[], object],
+) -> None:
+    """Serve, for as long as the database has this worker's schema.
+
+    Raises:
+        StartupError: somebody migrated it under the running worker.
+    """
+    try:
+        await _serve(parts, reports, stopping, systemd, on_ready)
+    except BaseExceptionGroup as errors:
+        mismatch = errors.subgroup(SchemaMismatchError)
+        if mismatch is None:
+            raise
+        raise StartupError(str(_first(mismatch))) from errors
+
+
+def _first(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 async def _serve(

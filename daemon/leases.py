@@ -107,6 +107,8 @@ class Leases:
             while True:
                 self._main_seen = self.clock()
                 self.end_untrusted()
+                if not thread.is_alive():
+                    raise RuntimeError("the thread that renews leases has ended")
                 await asyncio.sleep(min(self.settings.margin_s / 2, 1.0))
         finally:
             stopping.set()
@@ -122,7 +124,7 @@ class Leases:
 
     async def renew_once(self, store: JobStore) -> dict[UUID, LeaseState]:
         """Send one batch renewal and extend the trust in what is held. Runs in the thread."""
-        claims = list(self._held)
+        claims = list(self._held)  # in one step of the interpreter: the main loop changes it
         if not claims:
             return {}
         sent_at = self.clock()
@@ -175,6 +177,10 @@ class Leases:
         except (StoreUnavailableError, StoreRejectedError, TimeoutError) as error:
             self.stats.renew_errors += 1
             _log.warning("leases not renewed", error=str(error) or "no answer in time")
+            return every / 4
+        except Exception:  # noqa: BLE001  # a thread that ends would end every job with it
+            self.stats.renew_errors += 1
+            _log.exception("leases not renewed")
             return every / 4
         if any(state is not LeaseState.HELD for state in states.values()):
             with contextlib.suppress(RuntimeError):  # the main loop has closed: nobody to tell

@@ -3,6 +3,7 @@
 import asyncio
 from uuid import uuid4
 
+import pytest
 from scripted import ScriptedStore
 
 from daemon.jobs import LeaseState
@@ -96,3 +97,34 @@ async def test_the_thread_renews_and_tells_the_main_loop() -> None:
     assert state is LeaseState.CANCELLED
     assert leases.stats.renew_errors == 1
     assert store.closed
+
+
+async def test_a_defect_of_the_store_does_not_end_the_renewals() -> None:
+    """Whatever a renewal raises, the next one is tried."""
+    claim = uuid4()
+    store = ScriptedStore(renewals=[RuntimeError("odd"), {claim: LeaseState.LOST}])
+    settings = LeaseSettings(duration_s=1.2, renew_every_s=0.02, margin_s=0.5)
+    leases = Leases(lambda: store, settings)
+    told: asyncio.Future[LeaseState] = asyncio.get_running_loop().create_future()
+
+    with leases.hold(claim, leases.clock(), told.set_result):
+        running = asyncio.create_task(leases.run())
+        state = await asyncio.wait_for(told, 10)
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert state is LeaseState.LOST
+    assert leases.stats.renew_errors == 1
+
+
+# The thread is made to raise.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_thread_that_ended_ends_the_service() -> None:
+    """Nobody would renew any more: the process must be started again."""
+
+    def no_store() -> ScriptedStore:
+        raise RuntimeError("no store")
+
+    with pytest.raises(RuntimeError, match="renews leases has ended"):
+        async with asyncio.timeout(10):
+            await Leases(no_store, LeaseSettings(margin_s=0.02)).run()

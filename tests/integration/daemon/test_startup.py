@@ -234,6 +234,22 @@ async def test_a_database_of_another_version(project: Project, daemon: StartDaem
         await assert_refuses(daemon(project), "run `ourvidz-worker migrate`")
 
 
+async def test_a_schema_that_changes_under_the_worker(
+    project: Project, daemon: StartDaemon
+) -> None:
+    """It ends with a sentence, for its supervisor to start the version that fits."""
+    worker = daemon(project, OURVIDZ_LOG__LEVEL="warning")
+    await worker.start()
+    await worker.until_ready()
+    rename = "alter function {} rename to {}"
+    names = ("claim_jobs", "claim_jobs_v2")
+    async with changed(project, rename.format(*names), rename.format(*reversed(names))):
+        await project.insert()
+        assert await worker.ended() == 1
+    assert "run `ourvidz-worker migrate`" in worker.log.strip().splitlines()[-1], worker.log
+    worker.assert_clean()
+
+
 async def test_a_bucket_that_does_not_exist(supabase: Project, daemon: StartDaemon) -> None:
     """Before any picture is made for nothing, its missing bucket is named."""
     await assert_refuses(
