@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from daemon.credentials import EXPIRED, Credentials, says_expired
 from daemon.ports import WakeUp
 from daemon.wakeups.link import Link, LinkEvent, SourceRecord
@@ -29,6 +31,8 @@ if TYPE_CHECKING:  # Importing the package takes time: see `_open`.
     from realtime import AsyncRealtimeChannel
 
     from daemon.wakeups.client import HeardClient
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class Generation:
         try:
             async with asyncio.timeout(within_s):
                 await self._client.close()
-        except Exception:  # noqa: BLE001, S110  it is given up in any case
-            pass
+        except Exception as error:  # noqa: BLE001  it is given up in any case
+            # The name alone: the client's errors quote the address, and the key with it.
+            _log.debug("realtime_close_failed", error=type(error).__name__)
         finally:
             self._client.abandon()
