@@ -232,3 +232,43 @@ async def test_queue_summary_counts_by_job_type(store: JobStore, database: JobsD
         Backlog("video_high", 1, 0, None),
         Backlog("wan_image_fast", 0, 1, None),
     ] == await store.queue_summary()
+
+
+async def test_a_claim_says_how_long_ago_its_hint_was_due(
+    store: JobStore, database: JobsDatabase
+) -> None:
+    """Only of jobs that a source announces: none does when a job becomes due by time alone."""
+    await database.insert("chat")
+    await database.insert("sdxl_image_fast", run_after=NOON + timedelta(seconds=5))
+    await database.pass_time(20)
+
+    [announced] = await claim(store, "chat")
+    [delayed] = await claim(store, "sdxl_image_fast")
+
+    assert (announced.hinted_s, delayed.hinted_s) == (20.0, None)
+
+
+async def test_a_job_that_was_claimed_before_has_no_hint_to_wait_for(
+    store: JobStore, database: JobsDatabase
+) -> None:
+    """A retry becomes due by time, a rescue is made by who claims it next."""
+    await database.insert("chat")
+    await claim(store, "chat")
+    await database.pass_time(LEASE_S + 1)
+    await store.sweep(WORKER)
+
+    [rescued] = await claim(store, "chat")
+
+    assert (rescued.attempt, rescued.hinted_s) == (2, None)
+
+
+async def test_canaries_count_up_and_are_shared(store: JobStore) -> None:
+    """One that is young enough does for everybody."""
+    first = await store.beat_canary(0.0)
+    second = await store.beat_canary(0.0)
+    same = await store.beat_canary(3600.0)
+
+    assert second.serial == first.serial + 1
+    assert same.serial == second.serial
+    assert 0 <= second.age_s < 5
+    assert isinstance(second.broadcast, bool)

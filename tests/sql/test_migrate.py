@@ -64,9 +64,15 @@ async def test_supabase_project_gets_publication_buckets_and_role(server: Postgr
     """What is there is used: the publication, the storage schema, the authenticator."""
     await migrate(server.dsn, report=silent)
 
-    published = "select array_agg(tablename::text) from pg_publication_tables where pubname = '{}'"
+    published = (
+        "select array_agg(tablename::text order by tablename) from pg_publication_tables "
+        "where pubname = '{}'"
+    )
     buckets = "select array_agg(id order by id) from storage.buckets where not public"
-    assert await fetchval(server.dsn, published.format("supabase_realtime")) == ["jobs"]
+    assert await fetchval(server.dsn, published.format("supabase_realtime")) == [
+        "jobs",
+        "ourvidz_canary",
+    ]
     assert await fetchval(server.dsn, buckets) == [
         "ourvidz-images",
         "ourvidz-thumbnails",

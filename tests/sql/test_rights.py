@@ -157,4 +157,4 @@ async def test_runs_are_nobodys_business(database: JobsDatabase, role: str) -> N
         with pytest.raises(DENIED, match="permission denied"):
             await browser.execute("select * from ourvidz_migrations")
     published = await database.owner.fetch("select tablename from pg_publication_tables")
-    assert [row["tablename"] for row in published] == ["jobs"]
+    assert {row["tablename"] for row in published} == {"jobs", "ourvidz_canary"}
