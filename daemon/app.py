@@ -24,10 +24,11 @@ from daemon.credentials import watch_expiry
 from daemon.identity import identity
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
+from daemon.sections import GIB
 from daemon.server.app import build_app
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host
-from daemon.settings import GIB, Settings
+from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.stopping import Stopping
 from daemon.telemetry import logs

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
-from daemon.ports import ArtifactStore, JobStore, WakeUpSource
+from daemon.ports import ArtifactStore, JobStore
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.postgres import PostgresStore
 from daemon.store.supabase import SupabaseStore
 from daemon.wakeups.listen import ListenSource, refuse_transaction_pooler
+from daemon.wakeups.proof import ProvableSource
 from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
 
 
@@ -57,23 +58,23 @@ def make_artifacts(settings: Settings) -> ArtifactStore:
     )
 
 
-def make_sources(settings: Settings) -> tuple[WakeUpSource, ...]:
-    """Return every source that is wanted and can be had.
+def make_sources(settings: Settings) -> list[ProvableSource]:
+    """Return every source that is wanted and can be had, the fastest first.
 
     Raises:
         StartupError: the connection string can't be listened on.
     """
     wanted = settings.wakeups
-    sources: list[WakeUpSource] = []
+    sources: list[ProvableSource] = []
     dsn, supabase = settings.database.dsn, settings.supabase
     if wanted.listen and dsn is not None:
         if refusal := refuse_transaction_pooler(dsn.get_secret_value()):
             raise StartupError(refusal)
         sources.append(ListenSource(dsn.get_secret_value()))
     if supabase.url is not None and supabase.credentials is not None:
-        kinds = [RealtimeSource] * wanted.realtime + [BroadcastSource] * wanted.broadcast
+        kinds = [BroadcastSource] * wanted.broadcast + [RealtimeSource] * wanted.realtime
         sources += [
             kind(supabase.url, supabase.credentials, recycle_after_s=wanted.recycle_after_s)
             for kind in kinds
         ]
-    return tuple(sources)
+    return sources

@@ -12,7 +12,7 @@ import structlog
 from daemon.execution import Execution
 from daemon.job_run import Interruption, JobRun, Phase
 from daemon.jobs import Job
-from daemon.settings import StopSettings
+from daemon.sections import StopSettings
 
 _log = structlog.get_logger("daemon.executor")
 

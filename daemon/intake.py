@@ -25,6 +25,7 @@ from tenacity import (
 
 from daemon.jobs import Job
 from daemon.ports import JobStore
+from daemon.restraint import Restraint
 from daemon.values import (
     Demand,
     StoreRejectedError,
@@ -85,6 +86,8 @@ class IntakeStats:
     wakes: int = 0
     claims: int = 0
     claimed: int = 0
+    looked_at: float = 0.0
+    """Monotonic seconds at which the last claim was sent."""
     sweeps: int = 0
     rescued: int = 0
     store_error: str | None = None
@@ -104,6 +107,9 @@ class Intake:
         sweeps: when to sweep.
         lease_s: seconds that a claim holds without being renewed.
         events: hears of claims and sweeps.
+        found: takes how many seconds ago the hints of a claim's jobs were due, and when the claim
+            was sent.
+        restraint: pauses before looks, when other workers keep being first.
     """
 
     store: JobStore
@@ -113,6 +119,8 @@ class Intake:
     sweeps: SweepClock
     lease_s: float
     events: IntakeEvents
+    found: Callable[[Sequence[float], float], None] = lambda _waited, _at: None
+    restraint: Restraint = field(default_factory=Restraint)
     clock: Callable[[], float] = time.monotonic
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stats: IntakeStats = field(default_factory=IntakeStats)
@@ -126,6 +134,9 @@ class Intake:
         self.wake.set()
         while not stopping.is_set():
             await self.wake.wait()
+            if pause_s := self.restraint.pause_s(self.clock()):
+                # Hints that come meanwhile are served by the same look.
+                await asyncio.sleep(pause_s)
             self.wake.clear()
             self.stats.wakes += 1
             if self.sweeps.sweep_due.is_set():
@@ -142,11 +153,13 @@ class Intake:
         request_id = _new_request_id()
 
         async def claim() -> int:
-            claimed_at = self.clock()
+            self.stats.looked_at = claimed_at = self.clock()
             jobs = await self.store.claim(self.worker, request_id, demands, self.lease_s)
             self.events.claimed(jobs)
             for job in jobs:
                 self.starter.start(job, claimed_at)
+            self.restraint.looked(len(jobs), self.clock())
+            self.found([job.hinted_s for job in jobs if job.hinted_s is not None], claimed_at)
             return len(jobs)
 
         claimed = await self._until_answered(claim, stopping)

@@ -87,6 +87,8 @@ class Job:
     created_at: datetime
     original_prompt: str | None = None
     """The prompt column that an existing table may have."""
+    hinted_s: float | None = field(default=None, compare=False)
+    """Seconds, at the claim, since wake-up sources should have announced it; None: none does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import structlog
 
 from daemon.jobs import LeaseState
 from daemon.ports import JobStore
-from daemon.settings import LeaseSettings
+from daemon.sections import LeaseSettings
 from daemon.values import StoreRejectedError, StoreUnavailableError
 
 HUNG_AFTER_S = 60.0

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from daemon.job_types import JOB_TYPES, Model, Quality
 from daemon.scheduling.models import DeviceSpec, ModelSpec, QualitySpec
-from daemon.settings import GIB, DeviceSettings, ModelSettings, SettingsError
+from daemon.sections import GIB, DeviceSettings, ModelSettings
+from daemon.settings import SettingsError
 
 
 def specs_from(models: Mapping[Model, ModelSettings]) -> tuple[ModelSpec, ...]:

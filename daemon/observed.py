@@ -10,6 +10,7 @@ from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.ports import JobStore
 from daemon.values import (
     Backlog,
+    Canary,
     Demand,
     StoreRejectedError,
     StoreUnavailableError,
@@ -74,6 +75,10 @@ class ObservedStore:
     async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
         """See `JobStore.sweep`."""
         return await self._watched("sweep", self.store.sweep(worker, predecessor=predecessor))
+
+    async def beat_canary(self, min_age_s: float) -> Canary:
+        """See `JobStore.beat_canary`."""
+        return await self._watched("beat_canary", self.store.beat_canary(min_age_s))
 
     async def queue_summary(self) -> list[Backlog]:
         """See `JobStore.queue_summary`."""

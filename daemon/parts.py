@@ -1,7 +1,7 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from daemon.jobs import ErrorCode, Job, JobError
 from daemon.leases import Leases
 from daemon.model_specs import devices_from, specs_from
 from daemon.observed import ObservedStore
-from daemon.ports import ArtifactStore, WakeUpSource
+from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
 from daemon.run_events import RunEvents
@@ -43,8 +43,13 @@ from daemon.values import (
     StoreUnavailableError,
     WorkerIdentity,
 )
+from daemon.wakeups.patience import wake_for
+from daemon.wakeups.proof import ProofOfLife, ProofTimes, ProvableSource
 from daemon.wakeups.sweep import SweepTimer
 from handlers.params import InvalidRequest, Limits, resolve
+
+_ANY_AGE_S = 3600.0
+"""A canary so old is as good as a new one to learn what the database can do."""
 
 _REFUSED = (
     "the database refuses this worker (check SUPABASE_KEY and SUPABASE_WORKER_TOKEN, or "
@@ -67,7 +72,8 @@ class Parts:
     outbox: Outbox
     executor: Executor
     intake: Intake
-    sources: tuple[WakeUpSource, ...]
+    sources: list[ProvableSource]
+    proof: ProofOfLife
     sweeps: SweepTimer
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
@@ -78,11 +84,18 @@ class Parts:
             self.progress.run(),
             self.outbox.run(),
             self.sweeps.run(wake),
-            *(source.run(wake) for source in self.sources),
+            self.proof.run(),
+            *(source.run(self._wake_for(source)) for source in self.sources),
         ]
+
+    def _wake_for(self, source: ProvableSource) -> WakeUp:
+        stats = self.intake.stats
+        return wake_for(source, self.sources, self.proof, self.intake.wake, lambda: stats.looked_at)
 
     async def await_schema(self) -> None:
         """Return when the database has this daemon's schema, however long it is away.
+
+        Sources that need what this database doesn't have are dropped.
 
         Raises:
             StartupError: it has another schema, or refuses the worker.
@@ -95,10 +108,17 @@ class Parts:
             with attempt:
                 try:
                     await self.store.check_schema()
+                    await self._drop_sources()
                 except SchemaMismatchError as error:
                     raise StartupError(str(error)) from error
                 except StoreRejectedError as error:
                     raise StartupError(f"{_REFUSED}: {error}") from error
+
+    async def _drop_sources(self) -> None:
+        named = {source.name: source for source in self.sources}
+        # The first canary of this worker; sources hear the next one.
+        if "broadcast" in named and not (await self.store.beat_canary(_ANY_AGE_S)).broadcast:
+            self.sources.remove(named["broadcast"])
 
     async def check_artifacts(self) -> list[str]:
         """Return what would make every upload fail; storage that is only away is no reason."""
@@ -152,7 +172,8 @@ def build(
     )
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
     sources = make_sources(settings)
-    sweeps = _sweep_timer(settings, sources)
+    proof = ProofOfLife(store.beat_canary, sources, _proof_times(settings))
+    sweeps = _sweep_timer(settings, proof)
     intake = Intake(
         store=store,
         worker=worker,
@@ -161,12 +182,13 @@ def build(
         sweeps=sweeps,
         lease_s=settings.leases.duration_s,
         events=events,
+        found=proof.found,
         wake=wake,
     )
     admissions.demand_changed = wake.set
     return Parts(
         store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
-        sweeps,
+        proof, sweeps,
     )  # fmt: skip
 
 
@@ -183,11 +205,16 @@ def _gpu(
     return pool, admissions
 
 
-def _sweep_timer(settings: Settings, sources: Sequence[WakeUpSource]) -> SweepTimer:
+def _proof_times(settings: Settings) -> ProofTimes:
+    wakeups = settings.wakeups
+    return ProofTimes(interval_s=wakeups.canary_interval_s, within_s=wakeups.canary_within_s)
+
+
+def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
     return SweepTimer(
         settings.wakeups.sweep_interval_s,
         settings.wakeups.sweep_interval_blind_s,
-        any_ready=lambda: any(source.state().get("ready") for source in sources),
+        any_proven=proof.any_proven,
     )
 
 

@@ -14,6 +14,7 @@ from daemon.values import (
     Artifact,
     ArtifactFile,
     Backlog,
+    Canary,
     Demand,
     Loaded,
     RunOutput,
@@ -64,6 +65,13 @@ class JobStore(Protocol):
         """
         ...
 
+    async def beat_canary(self, min_age_s: float) -> Canary:
+        """Send a canary through every wake-up source unless one was sent so few seconds ago.
+
+        Return the last one that was sent.
+        """
+        ...
+
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""
         ...
@@ -92,6 +100,10 @@ class WakeUpSource(Protocol):
 
     def state(self) -> Mapping[str, Any]:
         """Return what an operator wants to know: connected, since when, hints, last error."""
+        ...
+
+    def doubt(self, reason: str) -> None:
+        """Replace a connection that looks alive and has announced nothing of what was there."""
         ...
 
 

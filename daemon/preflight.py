@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.job_types import Model
-from daemon.settings import ModelSettings, Settings
+from daemon.sections import ModelSettings
+from daemon.settings import Settings
 
 _PATH_STARTS = ("/", "./", "../", "~")
 """What tells a folder from a hub's name such as `Qwen/Qwen2.5-7B-Instruct`."""

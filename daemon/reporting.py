@@ -89,7 +89,7 @@ class DaemonReports:
             leases=self._leases(),
             queue=self.queue,
             scheduler=asdict(parts.admissions.snapshot()) if parts else {},
-            wakeups={source.name: source.state() for source in parts.sources} if parts else {},
+            wakeups=parts.proof.states() if parts else {},
             counters=self._counters(),
         )
 
@@ -108,15 +108,9 @@ class DaemonReports:
             self.metrics.leases_counted(
                 lost=leases.stats.lost, renew_failures=leases.stats.renew_errors
             )
-            for source in self.parts.sources:
-                self._count_source(source.name, source.state())
+            for name, state in self.parts.proof.states().items():
+                self.metrics.wakeup_source(name, state)
         return self.metrics.exposition()
-
-    def _count_source(self, name: str, state: Mapping[str, Any]) -> None:
-        self.metrics.wakeup_ready(name, ready=bool(state.get("ready")))
-        self.metrics.wakeups_counted(
-            name, hints=state.get("hints", 0), connections=state.get("generations", 0)
-        )
 
     def _reasons(self, snapshot: Any) -> list[str]:
         if self.parts is None or snapshot is None:
@@ -127,9 +121,8 @@ class DaemonReports:
         credentials = self.settings.supabase.credentials
         if credentials and (complaint := credentials.complaint(time.time())):
             reasons.append(complaint)
-        sources = self.parts.sources
-        if sources and not any(source.state().get("ready") for source in sources):
-            reasons.append("no wake-up source is connected: the table is swept instead")
+        if self.parts.sources and not self.parts.proof.any_proven():
+            reasons.append("no wake-up source is proven alive: the table is swept instead")
         reasons += [
             f"model {each.model} could not be loaded; next try in {each.next_try_s:.0f} s"
             for each in snapshot.back_offs

@@ -10,9 +10,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,103 +20,24 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from daemon.credentials import Credentials
-from daemon.job_types import Model, Quality
-
-GIB = 2**30
-"""The unit of every "GB" of memory in `worker-api.md`, as GPU tools show it."""
-
-Positive = Annotated[float, Field(gt=0)]
+from daemon.job_types import Model
+from daemon.sections import (
+    ArtifactSettings,
+    DatabaseSettings,
+    DeviceSettings,
+    LeaseSettings,
+    LogSettings,
+    ModelSettings,
+    Positive,
+    ServerSettings,
+    StopSettings,
+    SupabaseSettings,
+    WakeUpSettings,
+)
 
 
 class SettingsError(Exception):
     """Every problem with the settings, one line each."""
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatabaseSettings(_Frozen):
-    """How the jobs table is reached: directly, or through Supabase's REST interface."""
-
-    dsn: SecretStr | None = None
-    """A direct or session-mode connection string; None: through Supabase alone."""
-    pool_size: int = Field(default=4, ge=1)
-    statement_timeout_s: Positive = 10.0
-
-
-class SupabaseSettings(_Frozen):
-    """The Supabase project: REST, Realtime and Storage."""
-
-    url: str | None = None
-    key: SecretStr | None = None
-    """One of the project's own keys: the gateway takes no other."""
-    token: SecretStr | None = None
-    """A JWT with the role `ourvidz_worker`; None: the key itself has the worker's rights."""
-    timeout_s: Positive = 10.0
-
-    @property
-    def credentials(self) -> Credentials | None:
-        """Return the key with its token; None: no project is configured."""
-        if self.url is None or self.key is None:
-            return None
-        token = self.token.get_secret_value() if self.token else None
-        return Credentials(self.key.get_secret_value(), token)
-
-
-class WakeUpSettings(_Frozen):
-    """How new rows are heard of; see `docs/wakeups.md`."""
-
-    realtime: bool = True
-    listen: bool = True
-    broadcast: bool = False
-    """Beside `realtime`: the trigger's own messages, on a connection of their own."""
-    sweep_interval_s: Positive = 15.0
-    """Longest time between two sweeps while a source is connected; jittered by 30 %."""
-    sweep_interval_blind_s: Positive = 2.0
-    """The same while no source is connected."""
-    recycle_after_s: Positive = 21600.0
-    """A Realtime connection is replaced after 6 h +-20 %, long before keys' 24 h limit."""
-
-
-class LeaseSettings(_Frozen):
-    """How long a claim holds without being renewed. Seconds."""
-
-    duration_s: Positive = 12.0
-    renew_every_s: Positive = 4.0
-    margin_s: Positive = 2.0
-    """The local trust in a lease ends this long before the lease."""
-
-    @model_validator(mode="after")
-    def _leaves_two_tries(self) -> Self:
-        if self.renew_every_s * 2 + self.margin_s > self.duration_s:
-            raise ValueError(
-                f"leases of {self.duration_s:g} s renewed every {self.renew_every_s:g} s leave no "
-                f"second try before the margin of {self.margin_s:g} s"
-            )
-        return self
-
-
-class ModelSettings(_Frozen):
-    """One family's model: where it is, which engine runs it, and its share of the device."""
-
-    path: str = ""
-    """A folder or file of weights, or a hub name; a path that doesn't exist fails the load."""
-    name: str = ""
-    """The name shown in `model_info`; by default the last part of the path."""
-    runner: Literal["transformers", "diffusers", "fake"] = "diffusers"
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    device: str = "auto"
-    """`auto`: cuda where there is one, else cpu."""
-    budget_gb: Positive
-    weights_gb: Positive
-    max_concurrent: int = Field(ge=1)
-    footprint_gb: Mapping[Quality, Positive]
-    """Whole footprint by quality at the stated concurrency."""
-    concurrency: Mapping[Quality, int]
-    options: Mapping[str, Any] = {}
-    """Passed to the runner as they are."""
 
 
 _DEFAULT_MODELS: Mapping[str, Mapping[str, Any]] = {
@@ -145,55 +66,6 @@ _DEFAULT_MODELS: Mapping[str, Mapping[str, Any]] = {
         "concurrency": {"fast": 1, "high": 1},
     },
 }  # fmt: skip
-
-
-class DeviceSettings(_Frozen):
-    """The GPU memory that may be used."""
-
-    simulate_gb: Positive | None = None
-    """A simulated device of this size instead of the GPUs; None: ask NVML."""
-    reserve_gb: float = Field(default=1.0, ge=0)
-    """Kept free for the driver and for fragmentation."""
-
-
-class ArtifactSettings(_Frozen):
-    """Where result files go."""
-
-    kind: Literal["supabase", "local"] = "supabase"
-    folder: Path = Path("artifacts")
-    """The root of `local` storage."""
-    public_url: str = ""
-    """`local`: prefix of the URL in results; empty: a file URL."""
-    images: str = "ourvidz-images"
-    videos: str = "ourvidz-videos"
-    thumbnails: str = "ourvidz-thumbnails"
-    signed_url_s: Positive = 7 * 24 * 3600.0
-    """`supabase`: how long the URL of a file in a private bucket works; its path works longer."""
-
-
-class ServerSettings(_Frozen):
-    """The HTTP side server."""
-
-    host: str | None = None
-    """None: all interfaces with a key, loopback without."""
-    port: int = Field(default=7861, ge=0, le=65535)
-    api_key: SecretStr | None = None
-
-
-class StopSettings(_Frozen):
-    """The two steps of stopping. Seconds."""
-
-    grace_s: float = Field(default=20.0, ge=0)
-    """After the first signal: time to finish what runs."""
-    release_s: Positive = 10.0
-    """After that: time to stop at the next step, and to release."""
-
-
-class LogSettings(_Frozen):
-    """What is logged, and how."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["text", "json"] = "text"
 
 
 class Settings(BaseSettings):

@@ -57,6 +57,21 @@ class SweepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """The last canary that was sent through the wake-up sources, by whichever worker.
+
+    Attributes:
+        serial: counts up with each one.
+        age_s: seconds since it was sent, by the database's clock.
+        broadcast: whether the database can send Realtime broadcasts.
+    """
+
+    serial: int
+    age_s: float
+    broadcast: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """One job type's place in the queue. Ages are seconds by the database's clock."""
 

@@ -12,7 +12,8 @@ from daemon.engines.process import EngineLimits, EngineProcess
 from daemon.engines.surroundings import engine_environment
 from daemon.job_types import Model
 from daemon.ports import Engine, EngineFactory
-from daemon.settings import ModelSettings, Settings, SettingsError
+from daemon.sections import ModelSettings
+from daemon.settings import Settings, SettingsError
 from handlers.base import ModelSpec
 
 _log = structlog.get_logger("daemon.engines")

@@ -7,8 +7,9 @@ from typing import Self
 
 from aiohttp import web
 
+from daemon.sections import ServerSettings
 from daemon.server.auth import usable_key
-from daemon.settings import ServerSettings, SettingsError
+from daemon.settings import SettingsError
 
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 -- only with a key, see `bind_host`

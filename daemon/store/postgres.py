@@ -15,6 +15,7 @@ from daemon.migrate import mismatch
 from daemon.store import rows
 from daemon.values import (
     Backlog,
+    Canary,
     Demand,
     SchemaMismatchError,
     StoreRejectedError,
@@ -91,6 +92,11 @@ class PostgresStore:
             predecessor,
         )
         return rows.sweep_result(row)
+
+    async def beat_canary(self, min_age_s: float) -> Canary:
+        """Send a canary unless one was sent so few seconds ago; return the last one."""
+        [row] = await self._call("select * from public.beat_canary($1)", min_age_s)
+        return rows.canary_of(row)
 
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""

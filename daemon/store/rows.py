@@ -27,7 +27,7 @@ from daemon.jobs import (
     Released,
     Retry,
 )
-from daemon.values import Backlog, Demand, SweepResult
+from daemon.values import Backlog, Canary, Demand, SweepResult
 
 
 class Row(Protocol):
@@ -44,6 +44,7 @@ _FUNCTIONS = (
     "report_progress",
     "finish_jobs",
     "sweep_jobs",
+    "beat_canary",
     "queue_summary",
     "ourvidz_schema_version",
 )
@@ -177,6 +178,7 @@ def job_of(row: Row) -> Job:
         max_attempts=row["max_attempts"],
         created_at=_time(row["created_at"]),
         original_prompt=row["original_prompt"],
+        hinted_s=row["hinted_s"],
     )
 
 
@@ -219,6 +221,11 @@ def sweep_result(row: Row) -> SweepResult:
 def backlog_of(row: Row) -> Backlog:
     """Read a row of `queue_summary`."""
     return Backlog(row["job_type"], row["queued"], row["processing"], row["oldest_queued_s"])
+
+
+def canary_of(row: Row) -> Canary:
+    """Read what `beat_canary` answers."""
+    return Canary(row["serial"], row["age_s"], broadcast=row["broadcast"])
 
 
 def _uuid(value: UUID | str) -> UUID:

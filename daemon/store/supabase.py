@@ -14,6 +14,7 @@ from daemon.migrate import mismatch
 from daemon.store import rows
 from daemon.values import (
     Backlog,
+    Canary,
     Demand,
     SchemaMismatchError,
     StoreRejectedError,
@@ -93,6 +94,11 @@ class SupabaseStore:
         }
         [row] = await self._call("sweep_jobs", arguments)
         return rows.sweep_result(row)
+
+    async def beat_canary(self, min_age_s: float) -> Canary:
+        """Send a canary unless one was sent so few seconds ago; return the last one."""
+        [row] = await self._call("beat_canary", {"p_min_age_s": min_age_s})
+        return rows.canary_of(row)
 
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""

@@ -10,6 +10,7 @@ the API document names (`ourvidz_jobs_processed` and so on), which show the figu
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import nan
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -155,18 +156,17 @@ class Metrics:
 
     # Wake-ups
 
-    def wakeup_ready(self, source: str, *, ready: bool) -> None:
-        """Say whether a source is proven to hear of new rows."""
-        self._link.ready.labels(source).set(ready)
+    def wakeup_source(self, source: str, state: Mapping[str, Any]) -> None:
+        """Show a source's state, and bring the counters up to the totals that it keeps.
 
-    def wakeup_missed(self, count: int = 1) -> None:
-        """Count jobs that a sweep found and no source had announced."""
-        self._link.missed.inc(count)
-
-    def wakeups_counted(self, source: str, *, hints: int, connections: int) -> None:
-        """Bring the counters up to the totals that a source keeps: hints, connections made."""
-        self._grow(self._link.hints.labels(source), hints)
-        self._grow(self._link.connections.labels(source), connections)
+        Args:
+            source: its name.
+            state: as `ProofOfLife.states` gives it.
+        """
+        for gauge, key in self._link.gauges:
+            gauge.labels(source).set(nan if state[key] is None else state[key])
+        for counter, key in self._link.counters:
+            self._grow(counter.labels(source), state[key])
 
     def swept(self, rescued: int, failed: int) -> None:
         """Count what a sweep took back."""

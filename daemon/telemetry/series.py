@@ -80,7 +80,37 @@ class LinkSeries:
         )
         self.ready = Gauge(
             "ourvidz_wakeup_source_ready",
-            "1 while the source is proven to hear of new rows",
+            "1 while the other side says that it announces rows",
+            ["source"],
+            registry=registry,
+        )
+        self.proven = Gauge(
+            "ourvidz_wakeup_source_proven",
+            "1 while something has come through the source, and not too long ago",
+            ["source"],
+            registry=registry,
+        )
+        self.proof_age = Gauge(
+            "ourvidz_wakeup_proof_age_seconds",
+            "Age of the last hint or canary that came through the source",
+            ["source"],
+            registry=registry,
+        )
+        self.delay = Gauge(
+            "ourvidz_wakeup_canary_delay_seconds",
+            "How long the last hundred canaries were under way, the middle one",
+            ["source"],
+            registry=registry,
+        )
+        self.missed_canaries = Counter(
+            "ourvidz_wakeup_missed_canaries",
+            "Canaries that the source didn't hear",
+            ["source"],
+            registry=registry,
+        )
+        self.doubts = Counter(
+            "ourvidz_wakeup_doubts",
+            "Connections that were replaced since they announced nothing",
             ["source"],
             registry=registry,
         )
@@ -92,7 +122,8 @@ class LinkSeries:
         )
         self.missed = Counter(
             "ourvidz_wakeup_missed_jobs",
-            "Jobs that a sweep found and no source had announced",
+            "Jobs that a sweep found, no source having announced them",
+            ["source"],
             registry=registry,
         )
         self.rescued = Counter(
@@ -102,6 +133,20 @@ class LinkSeries:
             "ourvidz_sweep_failed_jobs",
             "Jobs failed by a sweep: no attempt left, or an unknown type",
             registry=registry,
+        )
+        # What each shows of a source's state.
+        self.gauges = (
+            (self.ready, "ready"),
+            (self.proven, "proven"),
+            (self.proof_age, "last_proof_s"),
+            (self.delay, "canary_delay_s"),
+        )
+        self.counters = (
+            (self.hints, "hints"),
+            (self.connections, "generations"),
+            (self.missed, "missed_hints"),
+            (self.missed_canaries, "missed_canaries"),
+            (self.doubts, "doubts"),
         )
 
 

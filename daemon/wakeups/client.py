@@ -33,7 +33,7 @@ def silence_loggers() -> None:
 class _HeardSocket:
     """A websocket that shows each frame before it hands it on."""
 
-    def __init__(self, socket: ClientConnection, heard: Callable[[str], None]) -> None:
+    def __init__(self, socket: ClientConnection, heard: Callable[[str | bytes], None]) -> None:
         self._socket = socket
         self._heard = heard
 
@@ -42,7 +42,7 @@ class _HeardSocket:
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         async for frame in self._socket:
-            self._heard(frame if isinstance(frame, str) else "")
+            self._heard(frame)
             yield frame
 
 
@@ -52,10 +52,12 @@ class HeardClient(AsyncRealtimeClient):
     Args:
         url: the project's address, `https://….supabase.co`.
         credentials: the key goes into the websocket's URL, the token into each join.
-        heard: called with each frame's text; it must not raise.
+        heard: called with each frame; it must not raise.
     """
 
-    def __init__(self, url: str, credentials: Credentials, heard: Callable[[str], None]) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials, heard: Callable[[str | bytes], None]
+    ) -> None:
         # The client's own reconnect gives up after five tries and rejoins into a closed
         # channel: one client is one connection, and the supervisor makes the next one.
         super().__init__(

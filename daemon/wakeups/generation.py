@@ -23,9 +23,10 @@ import structlog
 
 from daemon.credentials import EXPIRED, Credentials, says_expired
 from daemon.ports import WakeUp
-from daemon.wakeups.link import Link, LinkEvent, SourceRecord
+from daemon.wakeups.link import Link, LinkEvent
+from daemon.wakeups.record import SourceRecord
 from daemon.wakeups.redaction import error_text, redact
-from daemon.wakeups.subscriptions import Subscription
+from daemon.wakeups.subscriptions import HINT, Subscription
 
 if TYPE_CHECKING:  # Importing the package takes time: see `_open`.
     from realtime import AsyncRealtimeChannel
@@ -59,7 +60,7 @@ class Generation:
         credentials: whose rights decide what is heard; never shown.
         subscription: what to ask for.
         wake: set at each hint and each confirmation.
-        record: counts hints.
+        record: takes hints and canaries.
         times: time limits.
     """
 
@@ -171,14 +172,17 @@ class Generation:
 
         return guarded
 
-    def _heard(self, frame: str) -> None:
+    def _heard(self, frame: str | bytes) -> None:
         self._heard_at = self._clock()
-        if self._subscription.is_hint(frame):
-            self._guarded(self._on_hint)()
+        self._guarded(self._on_frame)(frame)
 
-    def _on_hint(self) -> None:
-        self._record.hints += 1
-        self._wake.set()
+    def _on_frame(self, frame: str | bytes) -> None:
+        heard = self._subscription.read(frame)
+        if heard == HINT:
+            self._record.hint(self._heard_at)
+            self._wake.set()
+        elif isinstance(heard, int):
+            self._record.canary(heard, self._heard_at)
 
     def _on_status(self, status: Any, error: Exception | None) -> None:
         if status.value == "SUBSCRIBED":
@@ -192,6 +196,7 @@ class Generation:
             return
         self.link.move(LinkEvent.CONFIRMED, self._clock())
         self._settled.set()
+        self._record.became_ready()
         self._wake.set()
         if self._again is not None:
             self._again.cancel()

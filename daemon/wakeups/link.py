@@ -7,9 +7,7 @@ are never announced. A connection that has ended stays ended; the next one has a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class LinkState(StrEnum):
@@ -72,27 +70,3 @@ class Link:
     def ready_for(self, now: float) -> float:
         """Return the seconds that the link has been ready, 0 if it isn't."""
         return now - self.since if self.ready else 0.0
-
-
-@dataclass(slots=True)
-class SourceRecord:
-    """What a source has seen over all its connections, for an operator."""
-
-    name: str
-    hints: int = 0
-    generations: int = 0
-    """Connections tried."""
-    last_error: str | None = None
-    """Why the last connection ended, free of secrets."""
-
-    def state(self, link: Link, now: float) -> dict[str, Any]:
-        """Return the record as JSON; `since` is the seconds spent in the state."""
-        return {
-            "name": self.name,
-            "state": str(link.state),
-            "ready": link.ready,
-            "since": round(now - link.since, 3),
-            "hints": self.hints,
-            "generations": self.generations,
-            "last_error": self.last_error,
-        }

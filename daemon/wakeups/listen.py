@@ -8,6 +8,7 @@ import asyncio
 import random as randomness
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,13 +18,15 @@ import structlog
 
 from daemon.ports import WakeUp
 from daemon.wakeups.backoff import Backoff
-from daemon.wakeups.link import Link, LinkEvent, SourceRecord
+from daemon.wakeups.link import Link, LinkEvent
+from daemon.wakeups.record import SourceRecord
 from daemon.wakeups.redaction import error_text, secrets_of
 
 _log = structlog.get_logger(__name__)
 
 CHANNEL = "ourvidz_jobs"
 """What the jobs table's trigger notifies."""
+CANARY_CHANNEL = "ourvidz_canary"
 _TRANSACTION_POOLER_PORT = 6543
 
 
@@ -84,43 +87,57 @@ class ListenSource:
         self._times = times or ListenTimes()
         self._backoff = backoff or Backoff(random)
         self._clock = time.monotonic
-        self._record = SourceRecord(self.name)
-        self._link = Link(self._clock())
+        self.record = SourceRecord(self.name)
+        self.link = Link(self._clock())
+        self._ended = asyncio.Event()
+        self._doubt: str | None = None
 
     @property
     def ready(self) -> bool:
         """Whether the session listens, as far as the last probe says."""
-        return self._link.ready
+        return self.link.ready
 
     def state(self) -> Mapping[str, Any]:
-        """Return the state, since when, hints, sessions and the last error."""
-        return self._record.state(self._link, self._clock())
+        """Return the state, since when, what was heard and missed, and the last error."""
+        return self.record.state(self.link, self._clock())
+
+    def doubt(self, reason: str) -> None:
+        """Replace a session that looks alive but announced nothing of a row that was there."""
+        if self.link.ready:
+            self.record.doubts += 1
+            self._doubt = f"doubted: {reason}"
+            self._ended.set()
 
     async def run(self, wake: WakeUp) -> None:
         """Keep one session listening, for ever."""
         while True:
-            self._record.generations += 1
-            self._link = Link(self._clock())
+            self.record.generations += 1
+            self.link = Link(self._clock())
             try:
                 reason = await self._listen(wake)
             except Exception as error:  # noqa: BLE001  whatever ended it, the next session may work
                 reason = error_text(error, *secrets_of(self._dsn))
             now = self._clock()
-            delay_s = self._backoff.delay_after(self._link.ready_for(now))
-            self._link.move(LinkEvent.ENDED, now)
+            delay_s = self._backoff.delay_after(self.link.ready_for(now))
+            self.link.move(LinkEvent.ENDED, now)
             # The same refusal every 30 s for a night is one line, not a thousand.
-            log = _log.debug if reason == self._record.last_error else _log.warning
+            log = _log.debug if reason == self.record.last_error else _log.warning
             log("listen_ended", reason=reason, retry_in_s=round(delay_s, 3))
-            self._record.last_error = reason
+            self.record.last_error = reason
             await asyncio.sleep(delay_s)
 
     async def _listen(self, wake: WakeUp) -> str:
         """Listen on one session until it ends; return why."""
-        ended = asyncio.Event()
+        self._ended = ended = asyncio.Event()
+        self._doubt = None
 
         def hint(*_: object) -> None:
-            self._record.hints += 1
+            self.record.hint(self._clock())
             wake.set()
+
+        def canary(*notification: object) -> None:
+            with suppress(ValueError):
+                self.record.canary(int(str(notification[-1])), self._clock())
 
         session = await asyncpg.connect(
             self._dsn,
@@ -130,14 +147,19 @@ class ListenSource:
         )
         try:
             session.add_termination_listener(lambda _: ended.set())
+            await session.add_listener(CANARY_CHANNEL, canary)
             await session.add_listener(CHANNEL, hint)
-            self._link.move(LinkEvent.CONFIRMED, self._clock())
-            _log.info("listen_ready", generation=self._record.generations)
+            self.link.move(LinkEvent.CONFIRMED, self._clock())
+            self.record.became_ready()
+            _log.info("listen_ready", generation=self.record.generations)
             wake.set()
             await self._probe_until(ended, session)
         finally:
             await self._close(session)
-        return "the server ended the session"
+        return self._why_ended()
+
+    def _why_ended(self) -> str:
+        return self._doubt or "the server ended the session"
 
     async def _probe_until(self, ended: asyncio.Event, session: "asyncpg.Connection[Any]") -> None:
         """Prove the session alive until it ends; raises when a probe gets no answer."""

@@ -16,7 +16,8 @@ from daemon.credentials import Credentials
 from daemon.ports import WakeUp
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.generation import Generation, GenerationTimes
-from daemon.wakeups.link import Link, SourceRecord
+from daemon.wakeups.link import Link
+from daemon.wakeups.record import SourceRecord
 from daemon.wakeups.subscriptions import BROADCAST, CHANGES
 
 _log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class RealtimeSource:
         self._backoff = backoff or Backoff(random)
         self._clock = time.monotonic
         self._random = random
-        self._record = SourceRecord(self.name)
+        self.record = SourceRecord(self.name)
         self._idle = Link(self._clock())
         self._serving: Generation | None = None
         self._newest: Generation | None = None
@@ -66,15 +67,16 @@ class RealtimeSource:
     @property
     def ready(self) -> bool:
         """Whether the server has confirmed that it announces rows."""
-        return self._link().ready
+        return self.link.ready
 
     def state(self) -> Mapping[str, Any]:
-        """Return the state, since when, hints, connections and the last error."""
-        return self._record.state(self._link(), self._clock())
+        """Return the state, since when, what was heard and missed, and the last error."""
+        return self.record.state(self.link, self._clock())
 
     def doubt(self, reason: str) -> None:
         """Replace a connection that looks alive but announced nothing of a row that was there."""
-        if self._serving is not None:
+        if self._serving is not None and self._serving.link.ready:
+            self.record.doubts += 1
             self._serving.end(f"doubted: {reason}")
 
     async def run(self, wake: WakeUp) -> None:
@@ -90,23 +92,34 @@ class RealtimeSource:
                     await self._back_off_after(newest)
 
     def _begin(self, wake: WakeUp) -> Generation:
-        self._record.generations += 1
+        self.record.generations += 1
         self._newest = Generation(
             self._url,
             self._credentials,
-            self.subscription,
+            self.subscription.after_gap(self._gap_s()),
             wake=wake,
-            record=self._record,
+            record=self.record,
             times=self._times,
         )
         return self._newest
+
+    def _gap_s(self) -> float | None:
+        """Return the seconds since anything was heard, for a replay.
+
+        None after a connection that never became ready: should the server refuse the replay, it
+        must not refuse every connection.
+        """
+        last, proof_at = self._newest, self.record.proof_at
+        if proof_at is None or last is None or not (last.link.ready or last.ready_s > 0):
+            return None
+        return self._clock() - proof_at
 
     async def _serve_with(self, newest: Generation) -> None:
         """Let the connection serve until it ends or reaches its age limit."""
         if self._serving is not None:
             self._serving.end("replaced")
         self._serving = newest
-        _log.info("realtime_ready", source=self.name, generation=self._record.generations)
+        _log.info("realtime_ready", source=self.name, generation=self.record.generations)
         spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
         await asyncio.wait({newest.ended}, timeout=self._recycle_after_s * spread)
 
@@ -114,13 +127,14 @@ class RealtimeSource:
         reason = ended.ended.result()
         delay_s = self._backoff.delay_after(ended.ready_s)
         # The same refusal every 30 s for a night is one line, not a thousand.
-        log = _log.debug if reason == self._record.last_error else _log.warning
+        log = _log.debug if reason == self.record.last_error else _log.warning
         log("realtime_ended", source=self.name, reason=reason, retry_in_s=round(delay_s, 3))
-        self._record.last_error = reason
+        self.record.last_error = reason
         await asyncio.sleep(delay_s)
 
-    def _link(self) -> Link:
-        """Return the link that counts: the serving one while it is ready, else the newest."""
+    @property
+    def link(self) -> Link:
+        """The connection that counts: the serving one while it is ready, else the newest."""
         if self._serving is not None and self._serving.link.ready:
             return self._serving.link
         return self._newest.link if self._newest is not None else self._idle

@@ -1,7 +1,7 @@
 """The sweep's timer: the table is looked at now and then, whatever the sources say.
 
 The timer says when; the intake sweeps. It fires at start, then after a jittered interval that is
-shorter while no source is ready, and no later than the moment at which the last sweep saw
+shorter while no source is proven alive, and no later than the moment at which the last sweep saw
 something fall due.
 """
 
@@ -23,9 +23,9 @@ class SweepTimer:
     """Sets `sweep_due`, and the wake flag, whenever a sweep is due. The intake clears it.
 
     Args:
-        interval_s: longest time between two sweeps while a source is ready, seconds, +-30 %.
+        interval_s: longest time between two sweeps while a source is proven, seconds, +-30 %.
         blind_interval_s: the same while none is.
-        any_ready: whether any source is ready.
+        any_proven: whether any source is proven alive.
         clock: seconds, monotonic.
         random: draws from [0, 1).
     """
@@ -35,14 +35,14 @@ class SweepTimer:
         interval_s: float,
         blind_interval_s: float,
         *,
-        any_ready: Callable[[], bool],
+        any_proven: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self.sweep_due = asyncio.Event()
         self._interval_s = interval_s
         self._blind_interval_s = blind_interval_s
-        self._any_ready = any_ready
+        self._any_proven = any_proven
         self._clock = clock
         self._random = random
         self._spread = 1.0
@@ -52,7 +52,7 @@ class SweepTimer:
 
     def due_in(self, next_due_s: float | None) -> float:
         """Return the seconds between a sweep and the next, given what the sweep saw coming."""
-        interval = self._interval_s if self._any_ready() else self._blind_interval_s
+        interval = self._interval_s if self._any_proven() else self._blind_interval_s
         interval *= self._spread
         return interval if next_due_s is None else min(interval, next_due_s)
 

@@ -6,7 +6,8 @@ from daemon.engines.factory import engine_factory, model_spec
 from daemon.engines.inline import InlineEngine
 from daemon.engines.process import EngineProcess
 from daemon.job_types import Model
-from daemon.settings import ModelSettings, Settings, SettingsError
+from daemon.sections import ModelSettings
+from daemon.settings import Settings, SettingsError
 
 
 def settings_of(**chosen: object) -> ModelSettings:

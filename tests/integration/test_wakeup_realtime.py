@@ -54,7 +54,7 @@ async def test_wakes_when_confirmed_and_at_each_change(wake: asyncio.Event) -> N
 
 
 async def test_asks_for_rows_that_become_queued(wake: asyncio.Event) -> None:
-    """New rows and re-queued rows, filtered by the server, without their content."""
+    """New rows and re-queued rows, filtered by the server, without their content; the canary."""
     async with scripted(good) as server, running(server, wake):
         await woken(wake)
         join = (await server.session(1)).join
@@ -68,6 +68,12 @@ async def test_asks_for_rows_that_become_queued(wake: asyncio.Event) -> None:
     assert join["payload"]["config"]["postgres_changes"] == [
         {"event": "INSERT"} | queued,
         {"event": "UPDATE"} | queued,
+        {
+            "event": "UPDATE",
+            "schema": "public",
+            "table": "ourvidz_canary",
+            "select": ["id", "serial"],
+        },
     ]
     assert join["payload"]["access_token"] == TOKEN
     assert len(join["topic"]) > len("realtime:ourvidz-jobs-")

@@ -13,6 +13,7 @@ from daemon.values import (
     Artifact,
     ArtifactFile,
     Backlog,
+    Canary,
     Demand,
     Loaded,
     RunOutput,
@@ -78,6 +79,9 @@ class ScriptedStore:
     async def sweep(self, worker: WorkerIdentity, *, predecessor: bool = False) -> SweepResult:
         self.sweeps_asked.append(predecessor)
         return _answer(self.sweeps, SweepResult(0, 0, None))
+
+    async def beat_canary(self, min_age_s: float) -> Canary:
+        raise NotImplementedError
 
     async def queue_summary(self) -> list[Backlog]:
         return []

@@ -30,7 +30,7 @@ from daemon.jobs import (
 )
 from daemon.leases import Leases
 from daemon.progress import ProgressWriter
-from daemon.settings import LeaseSettings, StopSettings
+from daemon.sections import LeaseSettings, StopSettings
 from daemon.values import ArtifactFile, EngineLostError, RunOutput, StepReport, StoreRejectedError
 
 PICTURE = RunOutput(

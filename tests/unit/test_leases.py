@@ -8,7 +8,7 @@ from scripted import ScriptedStore
 
 from daemon.jobs import LeaseState
 from daemon.leases import Leases
-from daemon.settings import LeaseSettings
+from daemon.sections import LeaseSettings
 from daemon.values import StoreUnavailableError
 
 SETTINGS = LeaseSettings(duration_s=12, renew_every_s=4, margin_s=2)

@@ -6,7 +6,8 @@ from virtual_gpu import ALL, CHAT, SDXL, VIDEO, WAN, device, model
 from daemon.job_types import Model
 from daemon.model_specs import devices_from, specs_from
 from daemon.scheduling.models import GIB, Estimates, ModelSpec, check_fits
-from daemon.settings import DeviceSettings, ModelSettings, SettingsError, load_settings
+from daemon.sections import DeviceSettings, ModelSettings
+from daemon.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
+from daemon.sections import ServerSettings
 from daemon.server.service import bind_host
-from daemon.settings import ServerSettings, SettingsError
+from daemon.settings import SettingsError
 
 Client = TestClient[Any, Any]
 Connect = Callable[..., Awaitable[Client]]

@@ -17,6 +17,19 @@ from daemon.values import Backlog
 
 GIB = 2**30
 
+SOURCE = {
+    "ready": True,
+    "proven": False,
+    "hints": 1,
+    "last_proof_s": 2.5,
+    "canary_delay_s": None,
+    "missed_hints": 2,
+    "missed_canaries": 3,
+    "doubts": 4,
+    "generations": 5,
+}
+"""What `ProofOfLife.states` says of a source, as far as it is counted."""
+
 
 @pytest.fixture
 def metrics() -> Metrics:
@@ -159,9 +172,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     metrics.jobs_active(2)
     metrics.leases_held(3)
     metrics.leases_counted(lost=1, renew_failures=1)
-    metrics.wakeups_counted("realtime", hints=1, connections=1)
-    metrics.wakeup_ready("listen", ready=True)
-    metrics.wakeup_missed(2)
+    metrics.wakeup_source("realtime", SOURCE)
     metrics.swept(4, 5)
     metrics.model_loaded("sdxl", 20.0)
     metrics.load_failed("sdxl")
@@ -180,9 +191,13 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
         "ourvidz_leases_lost_total": 1,
         "ourvidz_lease_renew_failures_total": 1,
         'ourvidz_wakeup_hints_total{source="realtime"}': 1,
-        'ourvidz_wakeup_source_ready{source="listen"}': 1,
-        "ourvidz_wakeup_missed_jobs_total": 2,
-        'ourvidz_wakeup_connections_total{source="realtime"}': 1,
+        'ourvidz_wakeup_source_ready{source="realtime"}': 1,
+        'ourvidz_wakeup_source_proven{source="realtime"}': 0,
+        'ourvidz_wakeup_proof_age_seconds{source="realtime"}': 2.5,
+        'ourvidz_wakeup_missed_jobs_total{source="realtime"}': 2,
+        'ourvidz_wakeup_missed_canaries_total{source="realtime"}': 3,
+        'ourvidz_wakeup_doubts_total{source="realtime"}': 4,
+        'ourvidz_wakeup_connections_total{source="realtime"}': 5,
         "ourvidz_sweep_rescued_jobs_total": 4,
         "ourvidz_sweep_failed_jobs_total": 5,
         'ourvidz_model_load_seconds_sum{model="sdxl"}': 20.0,
@@ -201,21 +216,22 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     }
     assert {name: found.get(name) for name in expected} == expected
     assert math.isnan(found["ourvidz_disk_used_bytes"])
+    assert math.isnan(found['ourvidz_wakeup_canary_delay_seconds{source="realtime"}'])
 
 
 def test_totals_of_others_are_not_counted_twice(metrics: Metrics) -> None:
     """Every scrape hands the same totals over again; one that fell counts nothing back."""
     for total in (3, 3, 5):
         metrics.leases_counted(lost=total, renew_failures=0)
-        metrics.wakeups_counted("realtime", hints=total, connections=1)
-        metrics.wakeups_counted("listen", hints=10 * total, connections=1)
-    metrics.wakeups_counted("listen", hints=0, connections=1)
+        metrics.wakeup_source("realtime", {**SOURCE, "hints": total})
+        metrics.wakeup_source("listen", {**SOURCE, "hints": 10 * total})
+    metrics.wakeup_source("listen", {**SOURCE, "hints": 0})
     found = scraped(metrics)
 
     assert found["ourvidz_leases_lost_total"] == 5
     assert found['ourvidz_wakeup_hints_total{source="realtime"}'] == 5
     assert found['ourvidz_wakeup_hints_total{source="listen"}'] == 50
-    assert found['ourvidz_wakeup_connections_total{source="listen"}'] == 1
+    assert found['ourvidz_wakeup_connections_total{source="listen"}'] == 5
 
 
 def test_nothing_is_registered_globally() -> None:

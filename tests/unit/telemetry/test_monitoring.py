@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.telemetry.metrics import Metrics
 from daemon.values import Backlog
+from daemon.wakeups.link import Link
+from daemon.wakeups.record import SourceRecord
 
 MONITORING = Path(__file__).parents[3] / "monitoring"
 
@@ -26,7 +28,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     metrics.jobs_claimed("chat")
     metrics.job_finished("chat", "completed", 1.0)
     metrics.queue_counted([Backlog("chat", 1, 0, 2.0)])
-    metrics.wakeup_ready("realtime", ready=True)
+    metrics.wakeup_source("realtime", SourceRecord("realtime").state(Link(0), 0) | {"proven": 1})
     metrics.store_call("claim", 0.01)
     metrics.model_state("chat", "loaded")
     metrics.vram(0, {"capacity": 4, "reserve": 1, "weights": 1, "reserved": 1})

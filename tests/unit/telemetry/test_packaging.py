@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.app import OUTBOX_DRAIN_S
-from daemon.settings import ServerSettings, StopSettings
+from daemon.sections import ServerSettings, StopSettings
 
 ROOT = Path(__file__).parents[3]
 UNIT = ROOT / "systemd" / "ourvidz-worker.service"

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from daemon.wakeups.backoff import Backoff
-from daemon.wakeups.link import TRANSITIONS, Link, LinkEvent, LinkState, SourceRecord
+from daemon.wakeups.link import TRANSITIONS, Link, LinkEvent, LinkState
 from daemon.wakeups.redaction import error_text, redact, secrets_of
 
 
@@ -43,20 +43,6 @@ def test_a_second_confirmation_keeps_the_time_of_the_first() -> None:
     link.move(LinkEvent.CONFIRMED, now=2)
     link.move(LinkEvent.CONFIRMED, now=30)
     assert link.ready_for(now=40) == 38
-
-
-def test_the_state_is_shown_with_its_age() -> None:
-    """An operator reads seconds, not readings of a clock."""
-    record = SourceRecord("realtime", hints=2, generations=1)
-    assert record.state(Link(now=10), now=12.5) == {
-        "name": "realtime",
-        "state": "connecting",
-        "ready": False,
-        "since": 2.5,
-        "hints": 2,
-        "generations": 1,
-        "last_error": None,
-    }
 
 
 def test_delays_are_full_jitter_up_to_a_cap() -> None:

@@ -18,7 +18,7 @@ def timer_of(
     blind_interval_s: float = 2,
 ) -> SweepTimer:
     return SweepTimer(
-        interval_s, blind_interval_s, any_ready=lambda: ready, clock=clock, random=lambda: random
+        interval_s, blind_interval_s, any_proven=lambda: ready, clock=clock, random=lambda: random
     )
 
 
@@ -101,7 +101,7 @@ async def test_losing_the_last_source_makes_the_sweep_due_sooner() -> None:
     timer = SweepTimer(
         900,
         0.02,
-        any_ready=lambda: ready,
+        any_proven=lambda: ready,
         clock=asyncio.get_running_loop().time,
         random=lambda: 0.5,
     )
