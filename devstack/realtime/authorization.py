@@ -1,8 +1,27 @@
-"""Who may join private channels and send to them."""
+"""Who may join private channels and send to them: policies on `realtime.messages` decide.
 
-from typing import Protocol
+A row of the topic is written, looked at (or written) in the client's name, and rolled back. Nothing
+is asked for `service_role`, which passes row level security.
+"""
 
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
+
+import asyncpg
+
+from devstack.realtime.catalog import UNREACHABLE, Database
 from devstack.realtime.tokens import Credentials
+
+_BECOME = """
+select set_config('realtime.topic', $3, true), set_config('request.jwt.claims', $2, true),
+    set_config('role', $1, true)
+"""
+# 'presence' isn't announced: nobody must be told of a row that is only a question.
+_WRITE = "insert into realtime.messages (topic, extension, private) values ($1, $2, true)"
+
+
+Ask: TypeAlias = Callable[[Database, str, Credentials], Awaitable[bool]]
 
 
 class Authorizer(Protocol):
@@ -15,16 +34,54 @@ class Authorizer(Protocol):
         """Whether a message may be sent to it by a client."""
 
 
-class ServiceRoleOnly:
-    """The rule of a project without policies on `realtime.messages`."""
+class PolicyAuthorizer:
+    """Asks the database.
 
-    async def may_read(self, sub_topic: str, who: Credentials) -> bool:  # noqa: ARG002 - one rule
-        """Only the role that passes row level security."""
-        return who.role == "service_role"
+    Args:
+        pool: A superuser's connections.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+
+    async def may_read(self, sub_topic: str, who: Credentials) -> bool:
+        """Whether a channel may be joined."""
+        return who.role == "service_role" or await self._try(sub_topic, who, self._read)
 
     async def may_write(self, sub_topic: str, who: Credentials) -> bool:
-        """As for reading."""
-        return await self.may_read(sub_topic, who)
+        """Whether a message may be sent to it by a client."""
+        return who.role == "service_role" or await self._try(sub_topic, who, self._write)
+
+    async def _try(self, sub_topic: str, who: Credentials, ask: Ask) -> bool:
+        try:
+            async with self._pool.acquire() as database:
+                question = database.transaction()
+                await question.start()
+                try:
+                    return await ask(database, sub_topic, who)
+                finally:
+                    await question.rollback()
+        except (*UNREACHABLE, asyncpg.PostgresError):
+            return False
+
+    @staticmethod
+    async def _read(database: Database, sub_topic: str, who: Credentials) -> bool:
+        row = await database.fetchval(f"{_WRITE} returning id", sub_topic, "presence")
+        await _become(database, sub_topic, who)
+        found: int = await database.fetchval(
+            "select count(*) from realtime.messages where id = $1", row
+        )
+        return found > 0
+
+    @staticmethod
+    async def _write(database: Database, sub_topic: str, who: Credentials) -> bool:
+        await _become(database, sub_topic, who)
+        await database.execute(_WRITE, sub_topic, "presence")
+        return True
+
+
+async def _become(database: Database, sub_topic: str, who: Credentials) -> None:
+    await database.execute(_BECOME, who.role, json.dumps(dict(who.claims)), sub_topic)
 
 
 def unauthorized(sub_topic: str) -> str:

@@ -15,6 +15,7 @@ from devstack.realtime.authorization import unauthorized
 from devstack.realtime.bindings import BadBindingError, parse_binding
 from devstack.realtime.frames import Frame, Outgoing, UserBroadcast
 from devstack.realtime.joins import TOPIC_PREFIX, Join
+from devstack.realtime.messages import replayed
 from devstack.realtime.node import Node
 from devstack.realtime.pgoutput import Action
 from devstack.realtime.subscriptions import SubscriptionError
@@ -59,9 +60,13 @@ class Channel:
         self._expiry: asyncio.TimerHandle | None = None
         self._subscribed = False
         self._stopped = False
+        self._may_write: bool | None = None
+        # Messages of the database that came while earlier ones are being told again.
+        self._held_back: list[UserBroadcast] | None = [] if join.replay is not None else None
 
     def enter(self) -> None:
         """Become a member: from now on broadcasts arrive."""
+        self._node.faults.deaf_until_join = False
         self._node.topics.enter(self._address, self)
         self._watch_expiry()
         if self._join.presence_enabled:
@@ -82,6 +87,10 @@ class Channel:
 
     async def run(self) -> None:
         """Handle messages until the channel ends or is cancelled."""
+        await self._replay()
+        if self._join.replication_ready:
+            await self._node.messages.connected.wait()
+            self._system("system", "ok", "Replication connection established")
         await self._subscribe()
         while not self._stopped:
             item = await self._mailbox.get()
@@ -102,7 +111,10 @@ class Channel:
         if self._node.faults.deaf:
             return
         if isinstance(payload, UserBroadcast):
-            self._client.send(payload)
+            if self._held_back is not None and payload.meta:
+                self._held_back.append(payload)
+            else:
+                self._client.send(payload)
         else:
             self._client.send(Frame(self.topic, event, payload))
 
@@ -121,6 +133,32 @@ class Channel:
         """Say again that changes arrive, if they do."""
         if self._subscribed:
             self.subscribed()
+
+    def say(self, event: str, payload: Any, ref: str | None) -> None:
+        """Send whatever a test wants the client to hear."""
+        self._client.send(Frame(self.topic, event, payload, ref, self.join_ref))
+
+    async def _replay(self) -> None:
+        """Tell earlier messages again, then those that came meanwhile, none of them twice."""
+        replay = self._join.read_replay()
+        if replay is None:
+            return
+        settings = self._node.settings
+        async with self._node.pool.acquire() as database:
+            found = await replayed(
+                database,
+                self._join.sub_topic,
+                replay.since_ms,
+                replay.limit,
+                settings.max_broadcast_bytes,
+            )
+        for _, payload in found:
+            self.push_broadcast("broadcast", payload)
+        told = {id_ for id_, _ in found}
+        held_back, self._held_back = self._held_back or [], None
+        for message in held_back:
+            if (message.meta or {}).get("id") not in told:
+                self._client.send(message)
 
     async def _subscribe(self) -> None:
         if not self._join.bindings:
@@ -143,8 +181,15 @@ class Channel:
                 await self._renew(token)
 
     async def _broadcast(self, frame: Frame) -> None:
-        topics, authorizer = self._node.topics, self._node.authorizer
-        if self._join.private and not await authorizer.may_write(*self._as_asked()):
+        topics = self._node.topics
+        self._node.message_rate.add()
+        if self._node.message_rate.exceeded:
+            self._shut_down("Too many messages per second")
+            return
+        if self._join.private and self._may_write is None:
+            # Asked once: a policy that changes shows with the next token.
+            self._may_write = await self._node.authorizer.may_write(*self._as_asked())
+        if self._join.private and not self._may_write:
             return
         but = None if self._join.self_broadcast else self
         topics.send(self._address, "broadcast", frame.payload, but=but)
@@ -175,6 +220,7 @@ class Channel:
         if self._join.private and not await self._node.authorizer.may_read(*self._as_asked()):
             self._shut_down(unauthorized(self._join.sub_topic))
             return
+        self._may_write = None
         self._watch_expiry()
         if self._join.bindings:
             await asyncio.sleep(self._node.settings.system_delay_s)

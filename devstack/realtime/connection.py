@@ -6,13 +6,14 @@ join waits inside the reading loop and thereby holds up its whole socket, as on 
 
 import asyncio
 import logging
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from devstack.realtime.authorization import unauthorized
 from devstack.realtime.channel import Channel
 from devstack.realtime.frames import Frame, Outgoing, Serializer
-from devstack.realtime.joins import TOPIC_PREFIX, Join, parse_join
+from devstack.realtime.joins import TOPIC_PREFIX, Join, ReplayError, parse_join
 from devstack.realtime.node import Node
 from devstack.realtime.tokens import Credentials, TokenError
 
@@ -50,7 +51,8 @@ class Connection:
         self._key = key
         self._channels: dict[str, Channel] = {}
         self._running: dict[Channel, asyncio.Task[None]] = {}
-        self._outbox: asyncio.Queue[Outgoing | int] = asyncio.Queue()
+        self._outbox: asyncio.Queue[Outgoing | int | str] = asyncio.Queue()
+        self._stalled = False
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,6 +84,22 @@ class Connection:
         if self._request.transport is not None:
             self._request.transport.abort()
 
+    def stall(self) -> None:
+        """Neither read nor write any more."""
+        self._stalled = True
+        if self._request.transport is not None:
+            # What the websocket's own layer would answer, pings and closes, is left lying too.
+            self._request.transport.pause_reading()
+
+    def send_text(self, text: str) -> None:
+        """Write a text frame as it is, after what was sent before."""
+        self._outbox.put_nowait(text)
+
+    def say(self, event: str, payload: Any, ref: str | None) -> None:
+        """Send an event on every channel."""
+        for channel in self._channels.values():
+            channel.say(event, payload, ref)
+
     def repeat_system_ok(self) -> None:
         """Have every subscribed channel say so again."""
         for channel in self._channels.values():
@@ -98,10 +116,12 @@ class Connection:
         try:
             while True:
                 message = await self._outbox.get()
+                if self._stalled:
+                    continue
                 if isinstance(message, int):
                     await self._socket.close(code=message)
                     return
-                data = self._serializer.encode(message)
+                data = message if isinstance(message, str) else self._serializer.encode(message)
                 if isinstance(data, str):
                     await self._socket.send_str(data)
                 elif data is not None:
@@ -148,6 +168,8 @@ class Connection:
             self.send(frame.reply("error", {"reason": "unmatched topic"}, None))
             return
         await asyncio.sleep(self._node.faults.delay_join_s)
+        if self._node.faults.ignore_joins:
+            return
         join = parse_join(frame.topic, frame.payload)
         former = self._channels.get(frame.topic)
         if former is not None:
@@ -166,6 +188,8 @@ class Connection:
             self._say_closed(former)
 
     async def _authorize(self, join: Join) -> Credentials:
+        if self._node.faults.refuse_joins:
+            raise JoinError(self._node.faults.refuse_joins)
         if not join.sub_topic:
             raise JoinError("TopicNameRequired: You must provide a topic name")
         if len(self._channels) >= self._node.settings.max_channels:
@@ -176,6 +200,10 @@ class Connection:
             raise JoinError(error.join) from error
         if join.private and not await self._node.authorizer.may_read(join.sub_topic, credentials):
             raise JoinError(f"Unauthorized: {unauthorized(join.sub_topic)}")
+        try:
+            join.read_replay()
+        except ReplayError as error:
+            raise JoinError(f"UnableToReplayMessages: {error}") from error
         return credentials
 
     def _begin(self, channel: Channel) -> None:

@@ -17,7 +17,8 @@ from devstack.realtime.bindings import Binding
 from devstack.realtime.catalog import UNREACHABLE, Published, published_tables
 from devstack.realtime.delivery import letters_of
 from devstack.realtime.log import logged_changes
-from devstack.realtime.settings import RealtimeSettings
+from devstack.realtime.rates import Rate
+from devstack.realtime.settings import Faults, RealtimeSettings
 from devstack.realtime.slot import SESSION, ReplicationSlot, replication_slot
 from devstack.realtime.subscriptions import Listener, Subscription, SubscriptionError, subscribe
 from devstack.realtime.tokens import Credentials
@@ -41,22 +42,26 @@ class ChangeFeed:
     Args:
         dsn: A superuser's DSN.
         settings: Intervals and limits.
+        faults: May make it lose or hold back changes.
     """
 
-    def __init__(self, dsn: str, settings: RealtimeSettings) -> None:
+    def __init__(self, dsn: str, settings: RealtimeSettings, faults: Faults) -> None:
         self._dsn = dsn
         self._settings = settings
-        self._pool = asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=SESSION)
+        self._faults = faults
+        self._rate = Rate(settings.max_changes_per_second, settings.rate_window_s)
+        self._cold = True
+        self.pool = asyncpg.create_pool(dsn, min_size=0, max_size=4, server_settings=SESSION)
         self._listening: dict[Listener, _Listening] = {}
         self._wanted = asyncio.Event()
         self._slot_exists = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
+        await self.pool.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._pool.close()
+        await self.pool.close()
 
     async def subscribe(
         self, listener: Listener, bindings: Sequence[Binding], credentials: Credentials
@@ -72,7 +77,13 @@ class ChangeFeed:
                 break
             except UNREACHABLE:
                 await asyncio.sleep(self._settings.retry_s)
-        await self._slot_exists.wait()
+        if not self._faults.no_slot:
+            await self._slot_exists.wait()
+
+    def forget_all(self) -> None:
+        """Forget every listener, and tell none."""
+        self._listening.clear()
+        self._wanted.clear()
 
     def unsubscribe(self, listener: Listener) -> None:
         """Forget a listener."""
@@ -84,6 +95,12 @@ class ChangeFeed:
         """Serve until cancelled."""
         while True:
             await self._wanted.wait()
+            if self._faults.no_slot:
+                await asyncio.sleep(self._settings.retry_s)
+                continue
+            if self._cold:
+                await asyncio.sleep(self._settings.cold_start_s)
+                self._cold = False
             try:
                 await self._serve()
             except (*UNREACHABLE, asyncpg.PostgresError) as error:
@@ -94,7 +111,7 @@ class ChangeFeed:
         self, listener: Listener, bindings: Sequence[Binding], credentials: Credentials
     ) -> None:
         try:
-            async with self._pool.acquire() as database:
+            async with self.pool.acquire() as database:
                 published = await published_tables(database, self._settings.publication)
                 made = await subscribe(database, published, listener, bindings, credentials)
         except SubscriptionError:
@@ -130,21 +147,33 @@ class ChangeFeed:
         subscriptions = [item for entry in self._listening.values() for item in entry.subscriptions]
         limit = self._settings.max_record_bytes
         try:
-            async with self._pool.acquire() as database:
+            async with self.pool.acquire() as database:
                 letters = await letters_of(database, changes, subscriptions, limit)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             _log.warning("realtime: lost %d changes: %s", len(changes), error)
             letters = []
+        await asyncio.sleep(self._faults.delay_changes_s)
         for letter in letters:
             # The database was asked in between: it may have left.
-            if letter.listener in self._listening:
+            if letter.listener in self._listening and self._may_deliver():
                 letter.listener.deliver(letter.payload, letter.action, letter.binding_ids)
         if not letters:
             await asyncio.sleep(self._settings.poll_interval_s)
 
+    def _may_deliver(self) -> bool:
+        """Whether the next change passes the limits and the faults; what doesn't is lost."""
+        if self._rate.exceeded:
+            return False
+        self._rate.add()
+        dropped = self._faults.deaf_to_changes
+        if self._faults.drop_changes > 0:
+            self._faults.drop_changes -= 1
+            dropped = True
+        return not dropped
+
     async def _check_publication(self) -> None:
         """Make the subscriptions anew that were made when the publication had other tables."""
-        async with self._pool.acquire() as database:
+        async with self.pool.acquire() as database:
             published = await published_tables(database, self._settings.publication)
         for listener, entry in list(self._listening.items()):
             if entry.published != published:
@@ -154,7 +183,7 @@ class ChangeFeed:
         self, listener: Listener, entry: _Listening, published: Published
     ) -> None:
         try:
-            async with self._pool.acquire() as database:
+            async with self.pool.acquire() as database:
                 made = await subscribe(
                     database, published, listener, entry.bindings, entry.credentials
                 )

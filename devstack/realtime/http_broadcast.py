@@ -1,11 +1,14 @@
 """Broadcast by HTTP: messages of those who hold no websocket."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from devstack.realtime.tokens import TokenError, Verifier
+from devstack.realtime.tokens import Credentials, TokenError, Verifier
 from devstack.realtime.topics import Topics
+
+MayWrite = Callable[[str, Credentials], Awaitable[bool]]
 
 
 class HttpBroadcast:
@@ -14,44 +17,46 @@ class HttpBroadcast:
     Args:
         verifier: Accepts keys.
         topics: Where messages go.
+        may_write: Asks the policies whether somebody may send to a private topic.
     """
 
-    def __init__(self, verifier: Verifier, topics: Topics) -> None:
+    def __init__(self, verifier: Verifier, topics: Topics, may_write: MayWrite) -> None:
         self._verifier = verifier
         self._topics = topics
+        self._may_write = may_write
 
     async def send_many(self, request: web.Request) -> web.Response:
         """Send the `messages` of the body; none if one of them isn't understood."""
-        role = self._role(request)
+        who = self._who(request)
         body = await _json(request)
         messages = body.get("messages") if isinstance(body, dict) else None
         if not isinstance(messages, list) or not all(map(_is_message, messages)):
             raise _unprocessable()
         for message in messages:
-            self._send(role, message["topic"], message["event"], message["payload"], message)
+            await self._send(who, message["topic"], message["event"], message["payload"], message)
         return web.Response(status=202)
 
     async def send_one(self, request: web.Request) -> web.Response:
         """Send the body as the payload of the event that the path names."""
-        role = self._role(request)
+        who = self._who(request)
         topic, event = request.match_info["topic"], request.match_info["event"]
         private = request.query.get("private") == "true"
-        self._send(role, topic, event, await _json(request), {"private": private})
+        await self._send(who, topic, event, await _json(request), {"private": private})
         return web.Response(status=202)
 
-    def _send(
-        self, role: str, topic: str, event: str, payload: Any, options: dict[str, Any]
+    async def _send(
+        self, who: Credentials, topic: str, event: str, payload: Any, options: dict[str, Any]
     ) -> None:
         private = options.get("private") is True
         # Like the real server: what a key may not send is dropped, and nobody is told.
-        if not private or role == "service_role":
+        if not private or await self._may_write(topic, who):
             message = {"event": event, "payload": payload, "type": "broadcast"}
             self._topics.send((topic, private), "broadcast", message)
 
-    def _role(self, request: web.Request) -> str:
+    def _who(self, request: web.Request) -> Credentials:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
-            return self._verifier.verify_key(bearer or request.headers.get("apikey")).role
+            return self._verifier.verify_key(bearer or request.headers.get("apikey"))
         except TokenError as refused:
             raise web.HTTPUnauthorized(
                 text=f'{{"message":"{refused.handshake}"}}', content_type="application/json"

@@ -1,9 +1,14 @@
 """What all connections of one server share."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
 
 from devstack.realtime.authorization import Authorizer
 from devstack.realtime.feed import ChangeFeed
+from devstack.realtime.messages import MessageFeed
+from devstack.realtime.rates import Rate
 from devstack.realtime.settings import Faults, RealtimeSettings
 from devstack.realtime.tokens import Verifier
 from devstack.realtime.topics import Topics
@@ -19,3 +24,7 @@ class Node:
     authorizer: Authorizer
     topics: Topics
     feed: ChangeFeed
+    messages: MessageFeed
+    pool: "asyncpg.Pool[Any]"
+    message_rate: Rate
+    join_rate: Rate

@@ -8,14 +8,16 @@ from typing import Self
 
 from aiohttp import WSCloseCode, web
 
-from devstack.realtime.authorization import ServiceRoleOnly
+from devstack.realtime.authorization import PolicyAuthorizer
 from devstack.realtime.connection import Connection
 from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.frames import serializer_for
 from devstack.realtime.http_broadcast import HttpBroadcast
+from devstack.realtime.messages import MessageFeed
 from devstack.realtime.node import Node
+from devstack.realtime.rates import Rate
 from devstack.realtime.settings import Faults, RealtimeSettings
-from devstack.realtime.tokens import TokenError, Verifier
+from devstack.realtime.tokens import Credentials, TokenError, Verifier
 from devstack.realtime.topics import Topics
 
 _CLOSING_S = 1.0
@@ -49,7 +51,7 @@ class Realtime:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what it serves, under the paths of a hosted project."""
-        broadcast = HttpBroadcast(self._verifier, self._topics)
+        broadcast = HttpBroadcast(self._verifier, self._topics, self._may_write)
         return [
             web.get("/realtime/v1/websocket", self._serve_socket),
             web.post("/realtime/v1/api/broadcast", broadcast.send_many),
@@ -58,16 +60,42 @@ class Realtime:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as lifetime:
-            feed = await lifetime.enter_async_context(ChangeFeed(self._dsn, self._settings))
-            self._node = Node(
-                self._settings, self.faults, self._verifier, ServiceRoleOnly(), self._topics, feed
-            )
+            feed = ChangeFeed(self._dsn, self._settings, self.faults)
+            await lifetime.enter_async_context(feed)
+            messages = MessageFeed(self._dsn, self._settings, self.faults, self._topics)
+            self._node = self._build(feed, messages)
             tasks = await lifetime.enter_async_context(asyncio.TaskGroup())
-            reading = tasks.create_task(feed.run())
-            lifetime.callback(reading.cancel)
+            for reading in (feed.run(), messages.run()):
+                lifetime.callback(tasks.create_task(reading).cancel)
             lifetime.push_async_callback(self.close_sockets)
             self._lifetime = lifetime.pop_all()
         return self
+
+    def _build(self, feed: ChangeFeed, messages: MessageFeed) -> Node:
+        settings, window_s = self._settings, self._settings.rate_window_s
+        return Node(
+            settings=settings,
+            faults=self.faults,
+            verifier=self._verifier,
+            authorizer=PolicyAuthorizer(feed.pool),
+            topics=self._topics,
+            feed=feed,
+            messages=messages,
+            pool=feed.pool,
+            message_rate=Rate(settings.max_messages_per_second, window_s),
+            join_rate=Rate(settings.max_joins_per_second, window_s),
+        )
+
+    async def _may_write(self, sub_topic: str, who: Credentials) -> bool:
+        return self._node is not None and await self._node.authorizer.may_write(sub_topic, who)
+
+    def give_up(self) -> None:
+        """Forget every subscription and tell nobody, as when the poller has given up.
+
+        Channels stay joined. One that joins anew, or gets a fresh token, hears again.
+        """
+        if self._node is not None:
+            self._node.feed.forget_all()
 
     async def __aexit__(
         self,
@@ -91,8 +119,10 @@ class Realtime:
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         node = self._node
-        if node is None or self.faults.refuse:
+        if node is None:
             raise web.HTTPServiceUnavailable
+        if self.faults.refuse:
+            return _refused(self.faults.refuse_status, self.faults.refuse_error)
         serializer = serializer_for(request.query.get("vsn"))
         if serializer is None:
             return web.Response(status=403)
@@ -102,7 +132,11 @@ class Realtime:
             )
         except TokenError as refused:
             await asyncio.sleep(self._settings.handshake_error_delay_s)
-            return web.json_response({"error": refused.handshake}, status=401)
+            return _refused(401, refused.handshake)
+        node.join_rate.add()
+        if node.join_rate.exceeded:
+            await asyncio.sleep(self._settings.handshake_error_delay_s)
+            return _refused(429, "Too many joins per second")
         # The real server doesn't compress, and answers no pings of its own.
         socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSING_S)
         await socket.prepare(request)
@@ -115,3 +149,9 @@ class Realtime:
             self.faults.detach(connection)
             self._connections.discard(connection)
         return socket
+
+
+def _refused(status: int, error: str) -> web.Response:
+    return (
+        web.json_response({"error": error}, status=status) if error else web.Response(status=status)
+    )
