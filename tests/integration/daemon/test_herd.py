@@ -61,7 +61,7 @@ async def test_a_burst_is_claimed_once_each(
 async def test_a_hint_without_room_asks_nothing(direct: Project, daemon: StartDaemon) -> None:
     """A worker that can take no more looks again when it can, however many hints come."""
     async with daemon(direct, "busy", **INLINE, OURVIDZ_MAX_HELD="1") as busy:
-        held = await direct.insert("chat", steps=100_000, step_s=0.02)
+        held = await direct.insert("chat", steps=2000, step_s=0.05)
         await direct.until_running(held)
         before = await queries([busy])
         for _ in range(200):

@@ -10,7 +10,7 @@ from daemon_process import Daemon
 from eventually import eventually
 from projects import Project
 
-from devstack.stack import Stack
+from devstack.realtime import Faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,10 +23,10 @@ QUICK = {
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stack(supabase: Project) -> AsyncIterator[Stack]:
-    """The project's stack, sound again afterwards."""
+async def faults(supabase: Project) -> AsyncIterator[Faults]:
+    """The project's Realtime server's, none of them left on."""
     assert supabase.stack is not None
-    yield supabase.stack
+    yield supabase.stack.realtime.faults
     supabase.stack.realtime.faults.deaf = False
 
 
@@ -46,10 +46,10 @@ async def until_proven(daemon: Daemon, *names: str) -> dict[str, dict[str, Any]]
 
 
 async def test_every_source_is_proven_by_canaries(
-    supabase: Project, stack: Stack, daemon: StartDaemon
+    supabase: Project, faults: Faults, daemon: StartDaemon
 ) -> None:
     """The age of the proof and the way's length are shown, on /status and as metrics."""
-    del stack
+    del faults
     async with daemon(supabase, **QUICK) as worker:
         states = await until_proven(worker, "realtime", "broadcast")
         for state in states.values():
@@ -64,7 +64,7 @@ async def test_every_source_is_proven_by_canaries(
 
 
 async def test_deaf_sources_are_found_out_and_replaced(
-    supabase: Project, stack: Stack, daemon: StartDaemon
+    supabase: Project, faults: Faults, daemon: StartDaemon
 ) -> None:
     """Joined, confirmed, heartbeats answered, and nothing comes.
 
@@ -72,7 +72,7 @@ async def test_deaf_sources_are_found_out_and_replaced(
     """
     async with daemon(supabase, **QUICK) as worker:
         await until_proven(worker, "realtime", "broadcast")
-        stack.realtime.faults.deaf = True
+        faults.deaf = True
 
         async def found_out() -> bool:
             states = await wakeups(worker)
@@ -84,17 +84,17 @@ async def test_deaf_sources_are_found_out_and_replaced(
         _, health = await worker.get("/health")
         assert "no wake-up source is proven alive" in str(health)
 
-        stack.realtime.faults.deaf = False
+        faults.deaf = False
         states = await until_proven(worker, "realtime", "broadcast")
         assert all(state["doubts"] >= 1 for state in states.values())
         assert all(state["missed_canaries"] >= 1 for state in states.values())
 
 
 async def test_the_canaries_of_a_fleet_are_shared(
-    supabase: Project, stack: Stack, daemon: StartDaemon
+    supabase: Project, faults: Faults, daemon: StartDaemon
 ) -> None:
     """Three workers, each proven, and no more canaries than one of them would send."""
-    del stack
+    del faults
     quick = {**QUICK, "OURVIDZ_WAKEUPS__CANARY_INTERVAL_S": "3"}
     made = [daemon(supabase, f"worker-{number}", **quick) for number in range(3)]
     async with made[0] as one, made[1] as two, made[2] as three:
