@@ -27,8 +27,18 @@ grant usage on schema public to anon, authenticated, service_role;
 alter default privileges in schema public
     grant all on tables to anon, authenticated, service_role;
 """
+FRESH_MESSAGES = """
+truncate realtime.messages;
+drop policy if exists p_read on realtime.messages;
+drop policy if exists p_write on realtime.messages;
+drop function if exists public.tell() cascade;
+"""
 FAST = RealtimeSettings(
-    poll_interval_s=0.01, idle_poll_interval_s=0.01, slot_linger_s=0.2, retry_s=0.05
+    poll_interval_s=0.01,
+    idle_poll_interval_s=0.01,
+    slot_linger_s=0.2,
+    retry_s=0.05,
+    messages_retry_s=0.05,
 )
 
 
@@ -41,7 +51,8 @@ def realtime_dsn(postgres: Postgres) -> str:
         database = await asyncpg.connect(dsn)
         try:
             await database.execute(PREPARE)
-            await database.execute((SQL / "02_auth.sql").read_text())
+            for script in ("02_auth.sql", "04_realtime.sql"):
+                await database.execute((SQL / script).read_text())
         finally:
             await database.close()
         return dsn
@@ -55,6 +66,7 @@ async def database(realtime_dsn: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(realtime_dsn)
     try:
         await connection.execute(SCHEMA.read_text())
+        await connection.execute(FRESH_MESSAGES)
         yield connection
     finally:
         await connection.close()
