@@ -8,20 +8,19 @@ also when our process is killed; a directory left by a killed server starts agai
 import asyncio
 import fcntl
 import os
-import re
 import secrets
 import shutil
-import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self, TypeAlias
 
 import asyncpg
 
 from devstack.account import Account, die_with_parent
 from devstack.errors import PortTaken, StartError
+from devstack.processes import end_server, is_running_postgres
 
 _SQL = Path(__file__).parent / "sql"
 _HBA = """\
@@ -42,6 +41,8 @@ _DEFAULTS = {
 _STATUS_LINE = 7  # of postmaster.pid, counted from 0
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+Shutdown: TypeAlias = Literal["fast", "immediate"]
+"""How a server stops: in good order, or as in a crash. The names are those of `pg_ctl`."""
 
 
 class Postgres:
@@ -100,6 +101,7 @@ class Postgres:
             if not (self._cluster / "PG_VERSION").exists():
                 await self._initialise(binaries)
             await self._wait_for_predecessor()
+            self.port = self._wanted_port or free_port()
             await self._start(binaries)
             if self._supabase:
                 await self._install_supabase()
@@ -115,6 +117,16 @@ class Postgres:
         traceback: TracebackType | None,
     ) -> None:
         await self._stop()
+
+    async def stop(self, how: Shutdown = "fast") -> None:
+        """Stop the server for a while; its clients lose their connections."""
+        if self._process is not None:
+            await end_server(self._process, _STOP_SECONDS, at_once=how == "immediate")
+
+    async def start(self) -> None:
+        """Start the server that was stopped, on the port that it had."""
+        await self._wait_for_predecessor()
+        await self._start(self._account.binaries())
 
     async def _initialise(self, binaries: Path) -> None:
         # Built aside, so that an interrupted first start leaves nothing that looks complete.
@@ -165,7 +177,7 @@ class Postgres:
         lock = self._cluster / "postmaster.pid"
         deadline = asyncio.get_running_loop().time() + _STOP_SECONDS
         while lock.exists():
-            if not _is_running_postgres(int(lock.read_text().split("\n", 1)[0])):
+            if not is_running_postgres(int(lock.read_text().split("\n", 1)[0])):
                 # PostgreSQL itself would take any program of that number for a server.
                 lock.unlink(missing_ok=True)
             elif asyncio.get_running_loop().time() > deadline:
@@ -174,7 +186,6 @@ class Postgres:
                 await asyncio.sleep(0.05)
 
     async def _start(self, binaries: Path) -> None:
-        self.port = self._wanted_port or free_port()
         settings = self._settings | {"port": str(self.port)}
         command: list[Path | str] = [binaries / "postgres"]
         command += ["-D", self._account.data_argument(self._cluster)]
@@ -219,22 +230,9 @@ class Postgres:
 
     async def _stop(self) -> None:
         try:
-            if self._process is not None:
-                await _end(self._process)
+            await self.stop()
         finally:
             self._lock.close()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Stop a server: in good order, then at once, then by force."""
-    for stop in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-        if process.returncode is None:
-            process.send_signal(stop)
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-            return
-        except TimeoutError:
-            continue
 
 
 def _locked(data_dir: Path) -> IO[str]:
@@ -262,20 +260,3 @@ def _kept_secret(path: Path) -> str:
         path.touch(mode=0o600)
         path.write_text(secrets.token_hex(16))
     return path.read_text()
-
-
-def _is_running_postgres(pid: int) -> bool:
-    """Whether a process id of a lock file still belongs to a PostgreSQL server."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        _, name, state = re.split(r"[()]", Path(f"/proc/{pid}/stat").read_text(), maxsplit=2)
-    except (FileNotFoundError, ValueError):
-        # Not Linux, or gone since: the next look at the lock file decides.
-        return True
-    # A container without an init process keeps the dead as zombies.
-    return name == "postgres" and not state.startswith(" Z")

@@ -14,12 +14,12 @@ from typing import Self
 from uuid import UUID
 
 import asyncpg
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from devstack.auth import Auth
 from devstack.errors import PortTaken
 from devstack.identity import Gate, Pool
-from devstack.postgres import Postgres
+from devstack.postgres import Postgres, Shutdown
 from devstack.realtime import Realtime, RealtimeSettings
 from devstack.rest.routes import Rest
 from devstack.storage.routes import Storage
@@ -82,6 +82,36 @@ class Stack:
     ) -> str:
         """Sign a user's token, as a sign-in would return it."""
         return mint(self.jwt_secret, role, user_id, expires_in)
+
+    async def stop_realtime(self, *, kill: bool = False) -> None:
+        """Stop Realtime alone: sockets are closed with 1012, handshakes are answered 503.
+
+        Args:
+            kill: Drop the sockets without a word instead, as when its process dies.
+        """
+        await self.realtime.stop(None if kill else WSCloseCode.SERVICE_RESTART)
+
+    async def start_realtime(self) -> None:
+        """Start Realtime again; it knows nothing of before."""
+        await self.realtime.start()
+
+    async def restart_realtime(self, *, kill: bool = False) -> None:
+        """Stop Realtime and start it again; changes of the time between are lost."""
+        await self.stop_realtime(kill=kill)
+        await self.start_realtime()
+
+    async def stop_database(self, how: Shutdown = "fast") -> None:
+        """Stop PostgreSQL alone: sockets stay open, everything that asks the database fails."""
+        await self._postgres.stop(how)
+
+    async def start_database(self) -> None:
+        """Start PostgreSQL again where it was; Realtime finds it by itself and says nothing."""
+        await self._postgres.start()
+
+    async def restart_database(self, how: Shutdown = "fast") -> None:
+        """Stop PostgreSQL and start it again; its clients lose their connections."""
+        await self.stop_database(how)
+        await self.start_database()
 
     async def __aenter__(self) -> Self:
         try:

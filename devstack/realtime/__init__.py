@@ -5,7 +5,8 @@ of the database's changes) · `delivery` (what they are told). Pure modules: `fr
 `bindings`, `filters`, `pgoutput`, `log`, `payloads`. README.md says what is left out.
 """
 
+from devstack.realtime.faults import Faults
 from devstack.realtime.server import Realtime
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 
 __all__ = ["Faults", "Realtime", "RealtimeSettings"]

@@ -63,6 +63,7 @@ class Channel:
         self._may_write: bool | None = None
         # Messages of the database that came while earlier ones are being told again.
         self._held_back: list[UserBroadcast] | None = [] if join.replay is not None else None
+        self._told: frozenset[str] = frozenset()
 
     def enter(self) -> None:
         """Become a member: from now on broadcasts arrive."""
@@ -113,7 +114,7 @@ class Channel:
         if isinstance(payload, UserBroadcast):
             if self._held_back is not None and payload.meta:
                 self._held_back.append(payload)
-            else:
+            elif (payload.meta or {}).get("id") not in self._told:
                 self._client.send(payload)
         else:
             self._client.send(Frame(self.topic, event, payload))
@@ -135,8 +136,12 @@ class Channel:
             self.subscribed()
 
     def say(self, event: str, payload: Any, ref: str | None) -> None:
-        """Send whatever a test wants the client to hear."""
-        self._client.send(Frame(self.topic, event, payload, ref, self.join_ref))
+        """Send whatever a test wants the client to hear, about this join, another one or none."""
+        self._client.send(Frame(self.topic, event, payload, ref, ref))
+
+    def report(self, message: str, extension: str) -> None:
+        """Send a system error that a test asks for."""
+        self._system(extension, "error", message)
 
     async def _replay(self) -> None:
         """Tell earlier messages again, then those that came meanwhile, none of them twice."""
@@ -153,12 +158,11 @@ class Channel:
                 settings.max_broadcast_bytes,
             )
         for _, payload in found:
-            self.push_broadcast("broadcast", payload)
-        told = {id_ for id_, _ in found}
+            self._push("broadcast", payload)
+        self._told = frozenset(id_ for id_, _ in found)
         held_back, self._held_back = self._held_back or [], None
         for message in held_back:
-            if (message.meta or {}).get("id") not in told:
-                self._client.send(message)
+            self.push_broadcast("broadcast", message)
 
     async def _subscribe(self) -> None:
         if not self._join.bindings:

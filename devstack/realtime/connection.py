@@ -52,7 +52,8 @@ class Connection:
         self._channels: dict[str, Channel] = {}
         self._running: dict[Channel, asyncio.Task[None]] = {}
         self._outbox: asyncio.Queue[Outgoing | int | str] = asyncio.Queue()
-        self._stalled = False
+        self._going = asyncio.Event()
+        self._going.set()
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -65,6 +66,7 @@ class Connection:
             finally:
                 for channel in list(self._channels.values()):
                     self._end(channel)
+                self._going.set()
                 self.close(WSCloseCode.OK)
                 # A client that reads nothing any more must not keep its connection for ever.
                 await asyncio.wait([writer], timeout=_LAST_WORDS_S)
@@ -86,10 +88,16 @@ class Connection:
 
     def stall(self) -> None:
         """Neither read nor write any more."""
-        self._stalled = True
+        self._going.clear()
         if self._request.transport is not None:
             # What the websocket's own layer would answer, pings and closes, is left lying too.
             self._request.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read and write again."""
+        self._going.set()
+        if self._request.transport is not None:
+            self._request.transport.resume_reading()
 
     def send_text(self, text: str) -> None:
         """Write a text frame as it is, after what was sent before."""
@@ -100,10 +108,21 @@ class Connection:
         for channel in self._channels.values():
             channel.say(event, payload, ref)
 
+    def report(self, message: str, extension: str) -> None:
+        """Send a system error on every channel."""
+        for channel in self._channels.values():
+            channel.report(message, extension)
+
     def repeat_system_ok(self) -> None:
         """Have every subscribed channel say so again."""
         for channel in self._channels.values():
             channel.repeat_system_ok()
+
+    def crash_channels(self) -> None:
+        """End every channel as if it had failed."""
+        for channel in list(self._channels.values()):
+            self._end(channel)
+            self._say_failed(channel)
 
     def closed(self, channel: Channel) -> None:
         """Tell the client of a channel that ended by itself."""
@@ -116,8 +135,7 @@ class Connection:
         try:
             while True:
                 message = await self._outbox.get()
-                if self._stalled:
-                    continue
+                await self._going.wait()
                 if isinstance(message, int):
                     await self._socket.close(code=message)
                     return
@@ -135,7 +153,9 @@ class Connection:
                 async with asyncio.timeout(self._node.settings.heartbeat_timeout_s):
                     message = await self._socket.receive()
             except TimeoutError:
-                return
+                if self._going.is_set():
+                    return
+                continue
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
             frame = self._serializer.decode(message.data)
@@ -180,12 +200,21 @@ class Connection:
             await asyncio.sleep(self._node.settings.join_error_delay_s)
             self.send(frame.reply("error", {"reason": str(refusal)}, frame.join_ref))
         else:
-            self.send(frame.reply("ok", join.reply, frame.join_ref))
+            if join.replay is not None:
+                async with self._node.pool.acquire() as database:
+                    await self._node.messages.catch_up(database)
+            self._accept(frame.reply("ok", join.reply, frame.join_ref))
             self._begin(Channel(self._node, self, join, frame.join_ref, credentials))
         if former is not None:
             # After the answer to the new join, so that clients which don't compare references
             # take it for the new one's end.
             self._say_closed(former)
+
+    def _accept(self, reply: Frame) -> None:
+        if late_s := self._node.faults.late_join_reply_s:
+            asyncio.get_running_loop().call_later(late_s, self.send, reply)
+        else:
+            self.send(reply)
 
     async def _authorize(self, join: Join) -> Credentials:
         if self._node.faults.refuse_joins:
@@ -219,7 +248,7 @@ class Connection:
             _log.exception("realtime: channel %s failed", channel.topic)
             channel.leave()
             self._channels.pop(channel.topic, None)
-            self.send(Frame(channel.topic, "phx_error", {}, channel.join_ref, channel.join_ref))
+            self._say_failed(channel)
 
     def _end(self, channel: Channel) -> None:
         del self._channels[channel.topic]
@@ -230,3 +259,6 @@ class Connection:
 
     def _say_closed(self, channel: Channel) -> None:
         self.send(Frame(channel.topic, "phx_close", {}, channel.join_ref, channel.join_ref))
+
+    def _say_failed(self, channel: Channel) -> None:
+        self.send(Frame(channel.topic, "phx_error", {}, channel.join_ref, channel.join_ref))

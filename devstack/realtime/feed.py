@@ -16,9 +16,10 @@ import asyncpg
 from devstack.realtime.bindings import Binding
 from devstack.realtime.catalog import UNREACHABLE, Published, published_tables
 from devstack.realtime.delivery import letters_of
-from devstack.realtime.log import logged_changes
+from devstack.realtime.faults import Faults
+from devstack.realtime.log import LoggedChange, logged_changes
 from devstack.realtime.rates import Rate
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.slot import SESSION, ReplicationSlot, replication_slot
 from devstack.realtime.subscriptions import Listener, Subscription, SubscriptionError, subscribe
 from devstack.realtime.tokens import Credentials
@@ -146,9 +147,10 @@ class ChangeFeed:
             return
         subscriptions = [item for entry in self._listening.values() for item in entry.subscriptions]
         limit = self._settings.max_record_bytes
+        kept = self._kept(changes, subscriptions)
         try:
             async with self.pool.acquire() as database:
-                letters = await letters_of(database, changes, subscriptions, limit)
+                letters = await letters_of(database, kept, subscriptions, limit)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             _log.warning("realtime: lost %d changes: %s", len(changes), error)
             letters = []
@@ -160,16 +162,25 @@ class ChangeFeed:
         if not letters:
             await asyncio.sleep(self._settings.poll_interval_s)
 
+    def _kept(
+        self, changes: Sequence[LoggedChange], subscriptions: Sequence[Subscription]
+    ) -> Sequence[LoggedChange]:
+        """Lose as many changes that somebody listens for as the fault says."""
+        heard = frozenset[int]().union(*(item.tables for item in subscriptions))
+        kept = []
+        for change in changes:
+            if self._faults.drop_changes > 0 and change.relation.oid in heard:
+                self._faults.drop_changes -= 1
+            else:
+                kept.append(change)
+        return kept
+
     def _may_deliver(self) -> bool:
         """Whether the next change passes the limits and the faults; what doesn't is lost."""
         if self._rate.exceeded:
             return False
         self._rate.add()
-        dropped = self._faults.deaf_to_changes
-        if self._faults.drop_changes > 0:
-            self._faults.drop_changes -= 1
-            dropped = True
-        return not dropped
+        return not self._faults.deaf_to_changes
 
     async def _check_publication(self) -> None:
         """Make the subscriptions anew that were made when the publication had other tables."""

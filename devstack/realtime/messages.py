@@ -8,15 +8,17 @@ connection is gone, and a replay finds it in the table.
 import asyncio
 import logging
 from collections.abc import Sequence
-from uuid import UUID
+from contextlib import suppress
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
 from devstack.realtime.catalog import UNREACHABLE, Database
+from devstack.realtime.faults import Faults
 from devstack.realtime.frames import UserBroadcast
 from devstack.realtime.joins import TOPIC_PREFIX
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.slot import SESSION
 from devstack.realtime.topics import Topics
 
@@ -25,6 +27,8 @@ _log = logging.getLogger(__name__)
 _CHANNEL = "devstack_messages"
 _MANY = 200
 """Messages that are fetched at once."""
+_ENDED = ""
+_CATCH_UP_S = 2.0
 _FETCH = """
 select m.id, m.topic, m.private, m.event, m.payload::text as payload
 from unnest($1::uuid[]) with ordinality as asked (id, place)
@@ -60,6 +64,7 @@ class MessageFeed:
         self._settings = settings
         self._faults = faults
         self._topics = topics
+        self._marks: dict[str, asyncio.Event] = {}
         self.connected = asyncio.Event()
         """Set while messages are delivered."""
 
@@ -78,20 +83,37 @@ class MessageFeed:
         # The real server's name for its own connection: tests end it by that.
         session = {**SESSION, "application_name": "realtime_replication_connection"}
         database = await asyncpg.connect(self._dsn, server_settings=session)
-        inbox: asyncio.Queue[UUID | None] = asyncio.Queue()
+        inbox: asyncio.Queue[str] = asyncio.Queue()
         try:
-            database.add_termination_listener(lambda _: inbox.put_nowait(None))
-            await database.add_listener(_CHANNEL, lambda *note: inbox.put_nowait(UUID(note[3])))
+            database.add_termination_listener(lambda _: inbox.put_nowait(_ENDED))
+            await database.add_listener(_CHANNEL, lambda *note: inbox.put_nowait(note[3]))
             self.connected.set()
-            while (first := await inbox.get()) is not None:
-                ids = [first]
-                while not inbox.empty() and len(ids) < _MANY:
-                    if (following := inbox.get_nowait()) is None:
-                        return
-                    ids.append(following)
-                await self._deliver(database, ids)
+            while (first := await inbox.get()) != _ENDED:
+                waiting = [inbox.get_nowait() for _ in range(min(inbox.qsize(), _MANY))]
+                notes = [first, *waiting]
+                await self._deliver(database, [UUID(note) for note in notes if "-" in note])
+                for note in notes:
+                    if mark := self._marks.pop(note, None):
+                        mark.set()
+                if _ENDED in notes:
+                    return
         finally:
             database.terminate()
+
+    async def catch_up(self, database: Database) -> None:
+        """Wait until everything that is committed now has been delivered.
+
+        Who joins after that gets nothing live that a replay tells as well.
+        """
+        await self.connected.wait()
+        mark = uuid4().hex
+        self._marks[mark] = delivered = asyncio.Event()
+        await database.execute("select pg_notify($1, $2)", _CHANNEL, mark)
+        with suppress(TimeoutError):
+            # The connection may be lost meanwhile, and what was under way with it.
+            async with asyncio.timeout(_CATCH_UP_S):
+                await delivered.wait()
+        self._marks.pop(mark, None)
 
     async def _deliver(
         self, database: "asyncpg.Connection[asyncpg.Record]", ids: Sequence[UUID]

@@ -6,10 +6,11 @@ from typing import Any
 import asyncpg
 
 from devstack.realtime.authorization import Authorizer
+from devstack.realtime.faults import Faults
 from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.messages import MessageFeed
 from devstack.realtime.rates import Rate
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.tokens import Verifier
 from devstack.realtime.topics import Topics
 

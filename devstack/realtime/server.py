@@ -10,13 +10,14 @@ from aiohttp import WSCloseCode, web
 
 from devstack.realtime.authorization import PolicyAuthorizer
 from devstack.realtime.connection import Connection
+from devstack.realtime.faults import Faults
 from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.frames import serializer_for
 from devstack.realtime.http_broadcast import HttpBroadcast
 from devstack.realtime.messages import MessageFeed
 from devstack.realtime.node import Node
 from devstack.realtime.rates import Rate
-from devstack.realtime.settings import Faults, RealtimeSettings
+from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.tokens import Credentials, TokenError, Verifier
 from devstack.realtime.topics import Topics
 
@@ -59,6 +60,19 @@ class Realtime:
         ]
 
     async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._lifetime.__aexit__(kind, error, traceback)
+
+    async def start(self) -> None:
+        """Serve; until then, and after `stop`, handshakes are answered 503."""
         async with AsyncExitStack() as lifetime:
             feed = ChangeFeed(self._dsn, self._settings, self.faults)
             await lifetime.enter_async_context(feed)
@@ -69,7 +83,16 @@ class Realtime:
                 lifetime.callback(tasks.create_task(reading).cancel)
             lifetime.push_async_callback(self.close_sockets)
             self._lifetime = lifetime.pop_all()
-        return self
+
+    async def stop(self, code: int | None = WSCloseCode.SERVICE_RESTART) -> None:
+        """Stop for a while, as a process that ends; the faults stay as they are.
+
+        Args:
+            code: What sockets are closed with; None drops them without a word, as SIGKILL does.
+        """
+        self._node = None
+        self.faults.drop_all(code)
+        await self._lifetime.aclose()
 
     def _build(self, feed: ChangeFeed, messages: MessageFeed) -> Node:
         settings, window_s = self._settings, self._settings.rate_window_s
@@ -97,13 +120,13 @@ class Realtime:
         if self._node is not None:
             self._node.feed.forget_all()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._lifetime.__aexit__(kind, error, traceback)
+    def hand_over(self) -> None:
+        """Go deaf as when the project is moved to another region.
+
+        Changes as in `give_up`; messages of the database until anybody joins any channel.
+        """
+        self.give_up()
+        self.faults.deaf_until_join = True
 
     async def close_sockets(self, _: web.Application | None = None) -> None:
         """Close every socket with 1012, as the real server does on SIGTERM; let in no others.
@@ -116,6 +139,10 @@ class Realtime:
             async with asyncio.timeout(2 * _CLOSING_S):
                 for connection in list(self._connections):
                     await connection.ended.wait()
+        for connection in self._connections:
+            # Stalled, or its client reads nothing.
+            if not connection.ended.is_set():
+                connection.abort()
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         node = self._node

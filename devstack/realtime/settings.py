@@ -1,7 +1,7 @@
-"""What can be set on the Realtime server, and the faults that tests can switch on."""
+"""What can be set on the Realtime server."""
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -75,103 +75,3 @@ class RealtimeSettings:
             max_joins_per_second=100.0,
             cold_start_s=1.5,
         )
-
-
-class Socket(Protocol):
-    """What a fault can do to a client's connection."""
-
-    def close(self, code: int) -> None:
-        """Close it after what was sent before."""
-
-    def abort(self) -> None:
-        """Drop its TCP connection without a closing frame."""
-
-    def repeat_system_ok(self) -> None:
-        """Send "Subscribed to PostgreSQL" again on every subscribed channel."""
-
-    def stall(self) -> None:
-        """Neither read nor write any more, and keep the TCP connection open."""
-
-    def send_text(self, text: str) -> None:
-        """Write a text frame as it is."""
-
-    def say(self, event: str, payload: Any, ref: str | None) -> None:
-        """Send an event on every channel."""
-
-
-@dataclass
-class Faults:
-    """Switches that make the server fail in the ways that the real one does.
-
-    Attributes:
-        refuse: Handshakes are answered with `refuse_status` and, if it is set, `refuse_error` as
-            the JSON's error.
-        deaf: Channels stay joined, heartbeats are answered, changes and broadcasts are dropped.
-        deaf_to_changes: The same for changes alone.
-        deaf_to_messages: The same for messages of the database alone.
-        deaf_until_join: The same for these until anybody joins, as after a move between regions.
-        drop_changes: So many changes more are dropped.
-        delay_changes_s: Each batch of changes is held back for so long.
-        no_slot: No replication slot can be made, and "Subscribed to PostgreSQL" is said all the
-            same.
-        mute_system_ok: Subscriptions work, and nobody is told.
-        mute_heartbeats: Heartbeats aren't answered.
-        delay_join_s: Pause before a join's answer; its socket waits too.
-        ignore_joins: Joins aren't answered at all.
-        refuse_joins: Joins are refused for this reason.
-    """
-
-    refuse: bool = False
-    refuse_status: int = 503
-    refuse_error: str = ""
-    deaf: bool = False
-    deaf_to_changes: bool = False
-    deaf_to_messages: bool = False
-    deaf_until_join: bool = False
-    drop_changes: int = 0
-    delay_changes_s: float = 0.0
-    no_slot: bool = False
-    ignore_joins: bool = False
-    refuse_joins: str = ""
-    mute_system_ok: bool = False
-    mute_heartbeats: bool = False
-    delay_join_s: float = 0.0
-    _sockets: set[Socket] = field(default_factory=set, repr=False)
-
-    def drop_all(self, code: int | None = 1012) -> int:
-        """Close every socket with a code, or abort its TCP connection; return how many."""
-        sockets = list(self._sockets)
-        for socket in sockets:
-            if code is None:
-                socket.abort()
-            else:
-                socket.close(code)
-        return len(sockets)
-
-    def repeat_system_ok(self) -> None:
-        """Send every subscribed channel the unasked second "Subscribed to PostgreSQL"."""
-        for socket in list(self._sockets):
-            socket.repeat_system_ok()
-
-    def stall_all(self) -> None:
-        """Leave every connection half open: alive for TCP, dead for everything else."""
-        for socket in list(self._sockets):
-            socket.stall()
-
-    def send_all(self, text: str) -> None:
-        """Send a text frame as it is on every socket: malformed, too large, or a lie."""
-        for socket in list(self._sockets):
-            socket.send_text(text)
-
-    def say(self, event: str, payload: Any, ref: str | None = None) -> None:
-        """Send an event on every channel: a system error, a `phx_close` of another join."""
-        for socket in list(self._sockets):
-            socket.say(event, payload, ref)
-
-    def attach(self, socket: Socket) -> None:
-        """Put a new connection within reach of the switches."""
-        self._sockets.add(socket)
-
-    def detach(self, socket: Socket) -> None:
-        """Forget a connection that has ended."""
-        self._sockets.discard(socket)
