@@ -19,7 +19,7 @@ class Backoff:
         random: Callable[[], float],
         *,
         first_s: float = 1.0,
-        cap_s: float = 30.0,
+        cap_s: float = 15.0,
         healthy_s: float = 30.0,
     ) -> None:
         self._random = random

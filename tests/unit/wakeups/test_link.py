@@ -48,7 +48,7 @@ def test_a_second_confirmation_keeps_the_time_of_the_first() -> None:
 def test_delays_are_full_jitter_up_to_a_cap() -> None:
     """The upper end doubles with each failure; the delay is anywhere below it."""
     highest = Backoff(lambda: 1.0)
-    assert [highest.delay_after(0) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [highest.delay_after(0) for _ in range(7)] == [1, 2, 4, 8, 15, 15, 15]
     lowest = Backoff(lambda: 0.0)
     assert [lowest.delay_after(0) for _ in range(3)] == [0, 0, 0]
 
