@@ -13,7 +13,7 @@ import msgspec
 
 from devstack.realtime.authorization import unauthorized
 from devstack.realtime.bindings import BadBindingError, parse_binding
-from devstack.realtime.frames import Frame, Outgoing, UserBroadcast
+from devstack.realtime.frames import Frame, Outgoing, UserBroadcast, size_of
 from devstack.realtime.joins import TOPIC_PREFIX, Join
 from devstack.realtime.messages import replayed
 from devstack.realtime.node import Node
@@ -111,6 +111,9 @@ class Channel:
         """Send a message that all members get; it names no join."""
         if self._node.faults.deaf:
             return
+        if event == "broadcast":
+            # Not before the channel has dealt with what came earlier, as on the real server.
+            self._mailbox.put_nowait(self._count_message)
         if isinstance(payload, UserBroadcast):
             if self._held_back is not None and payload.meta:
                 self._held_back.append(payload)
@@ -185,20 +188,26 @@ class Channel:
                 await self._renew(token)
 
     async def _broadcast(self, frame: Frame) -> None:
-        topics = self._node.topics
-        self._node.message_rate.add()
-        if self._node.message_rate.exceeded:
-            self._shut_down("Too many messages per second")
-            return
         if self._join.private and self._may_write is None:
             # Asked once: a policy that changes shows with the next token.
             self._may_write = await self._node.authorizer.may_write(*self._as_asked())
         if self._join.private and not self._may_write:
             return
-        but = None if self._join.self_broadcast else self
-        topics.send(self._address, "broadcast", frame.payload, but=but)
-        if self._join.ack_broadcast:
+        self._node.limits.messages.add()
+        fits = size_of(frame.payload) <= self._node.settings.max_broadcast_bytes
+        if fits:
+            but = None if self._join.self_broadcast else self
+            self._node.topics.send(self._address, "broadcast", frame.payload, but=but)
+        if self._join.ack_broadcast and fits:
             self._reply(frame, "ok", {})
+        elif self._join.ack_broadcast:
+            self._reply(frame, "error", "payload_size_exceeded")
+
+    def _count_message(self) -> None:
+        """Count a broadcast that was sent to the client; who gets one too many is closed."""
+        self._node.limits.messages.add()
+        if self._node.limits.messages.exceeded:
+            self._shut_down("Too many messages per second")
 
     def _presence(self, frame: Frame) -> None:
         event = str(frame.payload.get("event", "")).lower()
@@ -268,5 +277,5 @@ class Channel:
     def _push(self, event: str, payload: Any) -> None:
         self._client.send(Frame(self.topic, event, payload, join_ref=self.join_ref))
 
-    def _reply(self, frame: Frame, status: str, response: dict[str, Any]) -> None:
+    def _reply(self, frame: Frame, status: str, response: Any) -> None:
         self._client.send(frame.reply(status, response, self.join_ref))

@@ -25,6 +25,10 @@ class JoinError(Exception):
     """A join that is refused; the message is the reason in its reply."""
 
 
+class TooManyJoinsError(JoinError):
+    """The server is joined too often; the socket is closed as well."""
+
+
 class Connection:
     """A client's connection from handshake to close.
 
@@ -199,6 +203,8 @@ class Connection:
         except JoinError as refusal:
             await asyncio.sleep(self._node.settings.join_error_delay_s)
             self.send(frame.reply("error", {"reason": str(refusal)}, frame.join_ref))
+            if isinstance(refusal, TooManyJoinsError):
+                self.close(WSCloseCode.OK)
         else:
             if join.replay is not None:
                 async with self._node.pool.acquire() as database:
@@ -221,6 +227,9 @@ class Connection:
             raise JoinError(self._node.faults.refuse_joins)
         if not join.sub_topic:
             raise JoinError("TopicNameRequired: You must provide a topic name")
+        if self._node.limits.joins.exceeded:
+            raise TooManyJoinsError("ClientJoinRateLimitReached: Too many joins per second")
+        self._node.limits.joins.add()
         if len(self._channels) >= self._node.settings.max_channels:
             raise JoinError("ChannelRateLimitReached: Too many channels")
         try:

@@ -131,6 +131,13 @@ def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def size_of(payload: Any) -> int:
+    """Return how large a client's broadcast is, bytes."""
+    if isinstance(payload, UserBroadcast):
+        return len(payload.payload)
+    return len(msgspec.json.encode(payload))
+
+
 def _decode_push(data: bytes) -> Frame | None:
     """Read a user's binary broadcast: six lengths and an encoding, then the parts."""
     if len(data) < 7 or data[0] != _USER_BROADCAST_PUSH:  # noqa: PLR2004 - the header's length

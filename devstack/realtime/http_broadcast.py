@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from devstack.realtime.tokens import Credentials, TokenError, Verifier
 from devstack.realtime.topics import Topics
 
 MayWrite = Callable[[str, Credentials], Awaitable[bool]]
+TooMuch = Callable[[int, int], int | None]
 
 
 class HttpBroadcast:
@@ -18,12 +20,16 @@ class HttpBroadcast:
         verifier: Accepts keys.
         topics: Where messages go.
         may_write: Asks the policies whether somebody may send to a private topic.
+        too_much: Counts messages, and returns the status that refuses so many of such a size.
     """
 
-    def __init__(self, verifier: Verifier, topics: Topics, may_write: MayWrite) -> None:
+    def __init__(
+        self, verifier: Verifier, topics: Topics, may_write: MayWrite, too_much: TooMuch
+    ) -> None:
         self._verifier = verifier
         self._topics = topics
         self._may_write = may_write
+        self._too_much = too_much
 
     async def send_many(self, request: web.Request) -> web.Response:
         """Send the `messages` of the body; none if one of them isn't understood."""
@@ -32,6 +38,7 @@ class HttpBroadcast:
         messages = body.get("messages") if isinstance(body, dict) else None
         if not isinstance(messages, list) or not all(map(_is_message, messages)):
             raise _unprocessable()
+        self._check([message["payload"] for message in messages])
         for message in messages:
             await self._send(who, message["topic"], message["event"], message["payload"], message)
         return web.Response(status=202)
@@ -41,8 +48,21 @@ class HttpBroadcast:
         who = self._who(request)
         topic, event = request.match_info["topic"], request.match_info["event"]
         private = request.query.get("private") == "true"
-        await self._send(who, topic, event, await _json(request), {"private": private})
+        payload = await _json(request)
+        self._check([payload])
+        await self._send(who, topic, event, payload, {"private": private})
         return web.Response(status=202)
+
+    def _check(self, payloads: list[Any]) -> None:
+        largest = max((len(msgspec.json.encode(payload)) for payload in payloads), default=0)
+        match self._too_much(len(payloads), largest):
+            case None:
+                return
+            case 429:
+                text = '{"message":"You have exceeded your rate limit"}'
+                raise web.HTTPTooManyRequests(text=text, content_type="application/json")
+            case _:
+                raise _unprocessable("Payload size exceeds tenant limit")
 
     async def _send(
         self, who: Credentials, topic: str, event: str, payload: Any, options: dict[str, Any]
@@ -77,7 +97,7 @@ async def _json(request: web.Request) -> Any:
         raise _unprocessable() from error
 
 
-def _unprocessable() -> web.HTTPUnprocessableEntity:
+def _unprocessable(why: str = "is invalid") -> web.HTTPUnprocessableEntity:
     return web.HTTPUnprocessableEntity(
-        text='{"errors":{"messages":["is invalid"]}}', content_type="application/json"
+        text=f'{{"errors":{{"messages":["{why}"]}}}}', content_type="application/json"
     )

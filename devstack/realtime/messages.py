@@ -18,6 +18,7 @@ from devstack.realtime.catalog import UNREACHABLE, Database
 from devstack.realtime.faults import Faults
 from devstack.realtime.frames import UserBroadcast
 from devstack.realtime.joins import TOPIC_PREFIX
+from devstack.realtime.rates import Rate
 from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.slot import SESSION
 from devstack.realtime.topics import Topics
@@ -55,15 +56,17 @@ class MessageFeed:
         settings: Limits, and pauses between tries.
         faults: May make it deaf.
         topics: Where messages go.
+        rate: Counts messages.
     """
 
     def __init__(
-        self, dsn: str, settings: RealtimeSettings, faults: Faults, topics: Topics
+        self, dsn: str, settings: RealtimeSettings, faults: Faults, topics: Topics, rate: Rate
     ) -> None:
         self._dsn = dsn
         self._settings = settings
         self._faults = faults
         self._topics = topics
+        self._rate = rate
         self._marks: dict[str, asyncio.Event] = {}
         self.connected = asyncio.Event()
         """Set while messages are delivered."""
@@ -120,8 +123,10 @@ class MessageFeed:
     ) -> None:
         limit = self._settings.max_broadcast_bytes
         for row in await database.fetch(_FETCH, ids, limit):
-            if self._faults.deaf_to_messages or self._faults.deaf_until_join:
+            deaf = self._faults.deaf_to_messages or self._faults.deaf_until_join
+            if deaf or self._rate.exceeded:
                 continue
+            self._rate.add()
             message = UserBroadcast(
                 TOPIC_PREFIX + row["topic"],
                 row["event"],

@@ -9,7 +9,7 @@ from devstack.realtime.authorization import Authorizer
 from devstack.realtime.faults import Faults
 from devstack.realtime.feed import ChangeFeed
 from devstack.realtime.messages import MessageFeed
-from devstack.realtime.rates import Rate
+from devstack.realtime.rates import Limits
 from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.tokens import Verifier
 from devstack.realtime.topics import Topics
@@ -27,5 +27,4 @@ class Node:
     feed: ChangeFeed
     messages: MessageFeed
     pool: "asyncpg.Pool[Any]"
-    message_rate: Rate
-    join_rate: Rate
+    limits: Limits

@@ -1,6 +1,7 @@
 """The Realtime server as a part of an aiohttp application."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -16,7 +17,7 @@ from devstack.realtime.frames import serializer_for
 from devstack.realtime.http_broadcast import HttpBroadcast
 from devstack.realtime.messages import MessageFeed
 from devstack.realtime.node import Node
-from devstack.realtime.rates import Rate
+from devstack.realtime.rates import Clock, Limits
 from devstack.realtime.settings import RealtimeSettings
 from devstack.realtime.tokens import Credentials, TokenError, Verifier
 from devstack.realtime.topics import Topics
@@ -32,6 +33,7 @@ class Realtime:
         jwt_secret: The secret that tokens are signed with.
         api_keys: Role of each opaque key (`sb_...`); keys that are tokens need no entry.
         settings: Intervals and limits.
+        now: The clock that rates are taken by.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class Realtime:
         jwt_secret: str,
         api_keys: Mapping[str, str],
         settings: RealtimeSettings = RealtimeSettings(),  # noqa: B008 - frozen
+        now: Clock = time.monotonic,
     ) -> None:
         self.faults = Faults()
         self._dsn = dsn
         self._settings = settings
+        self._now = now
+        self._limits = Limits.of(settings, now)
         self._verifier = Verifier(jwt_secret, api_keys)
         self._topics = Topics()
         self._lifetime = AsyncExitStack()
@@ -52,7 +57,7 @@ class Realtime:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what it serves, under the paths of a hosted project."""
-        broadcast = HttpBroadcast(self._verifier, self._topics, self._may_write)
+        broadcast = HttpBroadcast(self._verifier, self._topics, self._may_write, self._too_much)
         return [
             web.get("/realtime/v1/websocket", self._serve_socket),
             web.post("/realtime/v1/api/broadcast", broadcast.send_many),
@@ -74,9 +79,12 @@ class Realtime:
     async def start(self) -> None:
         """Serve; until then, and after `stop`, handshakes are answered 503."""
         async with AsyncExitStack() as lifetime:
-            feed = ChangeFeed(self._dsn, self._settings, self.faults)
+            self._limits = Limits.of(self._settings, self._now)
+            feed = ChangeFeed(self._dsn, self._settings, self.faults, self._limits.changes)
             await lifetime.enter_async_context(feed)
-            messages = MessageFeed(self._dsn, self._settings, self.faults, self._topics)
+            messages = MessageFeed(
+                self._dsn, self._settings, self.faults, self._topics, self._limits.messages
+            )
             self._node = self._build(feed, messages)
             tasks = await lifetime.enter_async_context(asyncio.TaskGroup())
             for reading in (feed.run(), messages.run()):
@@ -95,9 +103,8 @@ class Realtime:
         await self._lifetime.aclose()
 
     def _build(self, feed: ChangeFeed, messages: MessageFeed) -> Node:
-        settings, window_s = self._settings, self._settings.rate_window_s
         return Node(
-            settings=settings,
+            settings=self._settings,
             faults=self.faults,
             verifier=self._verifier,
             authorizer=PolicyAuthorizer(feed.pool),
@@ -105,12 +112,20 @@ class Realtime:
             feed=feed,
             messages=messages,
             pool=feed.pool,
-            message_rate=Rate(settings.max_messages_per_second, window_s),
-            join_rate=Rate(settings.max_joins_per_second, window_s),
+            limits=self._limits,
         )
 
     async def _may_write(self, sub_topic: str, who: Credentials) -> bool:
         return self._node is not None and await self._node.authorizer.may_write(sub_topic, who)
+
+    def _too_much(self, count: int, size: int) -> int | None:
+        """Return the HTTP status that says why so many messages, the largest so large, can't go."""
+        if size > self._settings.max_broadcast_bytes:
+            return 422
+        if self._limits.messages.exceeded:
+            return 429
+        self._limits.messages.add(count)
+        return None
 
     def give_up(self) -> None:
         """Forget every subscription and tell nobody, as when the poller has given up.
@@ -160,10 +175,9 @@ class Realtime:
         except TokenError as refused:
             await asyncio.sleep(self._settings.handshake_error_delay_s)
             return _refused(401, refused.handshake)
-        node.join_rate.add()
-        if node.join_rate.exceeded:
+        if limit := self._limit_reached():
             await asyncio.sleep(self._settings.handshake_error_delay_s)
-            return _refused(429, "Too many joins per second")
+            return _refused(429, limit)
         # The real server doesn't compress, and answers no pings of its own.
         socket = web.WebSocketResponse(compress=False, max_msg_size=0, timeout=_CLOSING_S)
         await socket.prepare(request)
@@ -176,6 +190,12 @@ class Realtime:
             self.faults.detach(connection)
             self._connections.discard(connection)
         return socket
+
+    def _limit_reached(self) -> str | None:
+        most = self._settings.max_connections
+        if most is not None and len(self._connections) >= most:
+            return "Too many connected users"
+        return "Too many joins per second" if self._limits.joins.exceeded else None
 
 
 def _refused(status: int, error: str) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from devstack.postgres import Postgres
 from devstack.realtime import Realtime, RealtimeSettings
+from devstack.realtime.rates import Clock
 from devstack.tokens import mint
 
 DEADLINE = 10.0
@@ -155,8 +157,10 @@ async def serve(realtime_dsn: str) -> AsyncIterator[Callable[..., Any]]:
     """How to start a server, with these settings or others."""
     async with AsyncExitStack() as lifetime:
 
-        async def start(settings: RealtimeSettings = FAST, **keys: str) -> Server:
-            realtime = Realtime(realtime_dsn, SECRET, keys, settings)
+        async def start(
+            settings: RealtimeSettings = FAST, now: Clock = time.monotonic, **keys: str
+        ) -> Server:
+            realtime = Realtime(realtime_dsn, SECRET, keys, settings, now)
             application = web.Application()
             application.add_routes(realtime.routes())
             runner = web.AppRunner(application, shutdown_timeout=1)

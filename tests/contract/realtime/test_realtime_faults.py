@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from replication import read_past, slot_made
 
 from devstack.realtime import RealtimeSettings
 from devstack.realtime.faults import MALFORMED, OVERSIZE_BYTES
@@ -273,29 +274,3 @@ async def test_a_stalled_socket_holds_no_stop_up(serve: Serve, connect: Connect)
     await server.realtime.stop()
 
     assert await client.closed() == 1006
-
-
-async def read_past(database: Database) -> None:
-    """Wait until what was committed has been read, and delivered or lost."""
-    # The server reads on when it has dealt with what it read before: the row is past when it has
-    # read what came after it.
-    await behind_no_more(database)
-    await database.execute("insert into public.marker default values")
-    await behind_no_more(database)
-
-
-async def behind_no_more(database: Database) -> None:
-    async with asyncio.timeout(10):
-        while await database.fetchval(
-            "select bool_or(confirmed_flush_lsn < pg_current_wal_insert_lsn()) "
-            "from pg_replication_slots"
-        ):
-            await asyncio.sleep(0)
-
-
-async def slot_made(database: Database) -> None:
-    async with asyncio.timeout(10):
-        while not await database.fetchval(
-            "select count(*) from pg_replication_slots where confirmed_flush_lsn is not null"
-        ):
-            await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -53,15 +54,18 @@ async def insert(stack: Stack, job_type: str) -> None:
     await execute(stack, f"insert into public.jobs(job_type) values ('{job_type}')")
 
 
-async def subscribed(stack: Stack, http: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+@asynccontextmanager
+async def subscribed(
+    stack: Stack, http: aiohttp.ClientSession
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A socket that has been told that changes arrive."""
     url = f"{stack.url}/realtime/v1/websocket?apikey={stack.service_role_key}"
-    socket = await http.ws_connect(url)
-    frame = {"topic": "realtime:jobs", "event": "phx_join", "payload": JOIN, "ref": "1"}
-    await socket.send_str(json.dumps(frame))
-    assert (await heard(socket))["event"] == "phx_reply"
-    assert (await heard(socket))["payload"]["message"] == "Subscribed to PostgreSQL"
-    return socket
+    async with http.ws_connect(url) as socket:
+        frame = {"topic": "realtime:jobs", "event": "phx_join", "payload": JOIN, "ref": "1"}
+        await socket.send_str(json.dumps(frame))
+        assert (await heard(socket))["event"] == "phx_reply"
+        assert (await heard(socket))["payload"]["message"] == "Subscribed to PostgreSQL"
+        yield socket
 
 
 async def heard(socket: aiohttp.ClientWebSocketResponse) -> Any:
@@ -82,38 +86,36 @@ async def test_realtime_restarts(
     stack: Stack, http: aiohttp.ClientSession, *, kill: bool, last: tuple[Any, Any]
 ) -> None:
     """Rows of the time between are lost, and the faults are what they were."""
-    socket = await subscribed(stack, http)
     stack.realtime.faults.refuse_error = "kept"
-
-    await stack.stop_realtime(kill=kill)
-    message = await socket.receive(20)
-    assert (message.type, message.data) == last
+    async with subscribed(stack, http) as socket:
+        await stack.stop_realtime(kill=kill)
+        message = await socket.receive(20)
+        assert (message.type, message.data) == last
     with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
         await http.ws_connect(f"{stack.url}/realtime/v1/websocket?apikey={stack.service_role_key}")
     await insert(stack, "lost")
     await stack.start_realtime()
 
-    socket = await subscribed(stack, http)
-    await insert(stack, "heard")
-    assert await job_heard(socket) == "heard"
+    async with subscribed(stack, http) as socket:
+        await insert(stack, "heard")
+        assert await job_heard(socket) == "heard"
     assert stack.realtime.faults.refuse_error == "kept"
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 async def test_database_restarts(stack: Stack, http: aiohttp.ClientSession, how: Shutdown) -> None:
     """Sockets stay open, nothing is said, changes come again, and REST answers again."""
-    socket = await subscribed(stack, http)
-
-    await stack.stop_database(how)
-    with pytest.raises(OSError):  # noqa: PT011 - refused, reset: it differs
-        await insert(stack, "never")
-    await stack.start_database()
-    async with asyncio.timeout(20):
+    async with subscribed(stack, http) as socket:
+        await stack.stop_database(how)
+        with pytest.raises(OSError, match="Connect"):
+            await insert(stack, "never")
+        await stack.start_database()
         hearing = asyncio.create_task(job_heard(socket))
-        while not hearing.done():
-            await insert(stack, "after")
-            await asyncio.wait([hearing], timeout=0.1)
-    assert await hearing == "after"
+        async with asyncio.timeout(20):
+            while not hearing.done():
+                await insert(stack, "after")
+                await asyncio.wait([hearing], timeout=0.1)
+        assert await hearing == "after"
 
     headers = {"apikey": stack.service_role_key}
     async with http.get(f"{stack.url}/rest/v1/jobs?limit=1", headers=headers) as answer:

@@ -1,0 +1,41 @@
+"""What tests of Realtime see of its replication slot."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+DEADLINE_S = 20.0
+_BEHIND = """
+select bool_or(confirmed_flush_lsn < pg_current_wal_insert_lsn()) from pg_replication_slots
+where database = current_database()
+"""
+_MADE = """
+select slot_name from pg_replication_slots
+where database = current_database() and confirmed_flush_lsn is not null
+"""
+
+
+async def read_past(database: "asyncpg.Connection[Any]") -> None:
+    """Wait until what was committed has been read, and delivered or lost."""
+    # The server reads on when it has dealt with what it read before: the row is past when it has
+    # read what came after it.
+    await _caught_up(database)
+    await database.execute("insert into public.marker default values")
+    await _caught_up(database)
+
+
+async def slot_made(database: "asyncpg.Connection[Any]", but: str | None = None) -> str:
+    """Wait until there is a slot, or another one than before; return its name."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            name: str | None = await database.fetchval(_MADE)
+            if name is not None and name != but:
+                return name
+            await asyncio.sleep(0)
+
+
+async def _caught_up(database: "asyncpg.Connection[Any]") -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await database.fetchval(_BEHIND):
+            await asyncio.sleep(0)
