@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from scripted import ScriptedStore, a_job
 
 from daemon.intake import Intake, bounded
 from daemon.jobs import Job
+from daemon.restraint import Restraint
 from daemon.values import Demand, StoreUnavailableError, SweepResult, WorkerIdentity
 
 CHAT = Demand(("chat",), 2)
@@ -157,3 +159,36 @@ def test_demands_are_cut_to_the_room_in_their_order() -> None:
 
     assert bounded(demands, 4) == [Demand(("chat",), 3), Demand(("video_fast",), 1)]
     assert bounded(demands, 0) == []
+
+
+async def test_what_was_claimed_late_is_told() -> None:
+    """Jobs that a source should have announced, with how long ago; others say nothing."""
+    told: list[tuple[Sequence[float], float]] = []
+    store = ScriptedStore(claims=[[replace(a_job(), hinted_s=3.5), a_job()]])
+    intake = intake_of(store)
+    intake.found = lambda waited, at: told.append((waited, at))
+    await until_empty(intake, store)
+
+    assert [waited for waited, _ in told] == [[3.5], []]
+    assert intake.stats.looked_at >= told[0][1]
+
+
+async def test_a_worker_that_keeps_looking_in_vain_holds_back() -> None:
+    """After some looks in vain the next one waits for a moment, and serves all hints till then."""
+    store = ScriptedStore()
+    intake = intake_of(store)
+    intake.restraint = Restraint(random=lambda: 1.0)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    async with asyncio.timeout(10):
+        while intake.restraint.pause_s(intake.clock()) == 0:
+            intake.wake.set()
+            await asyncio.sleep(0)
+    looked = intake.stats.claims
+    for _ in range(50):
+        intake.wake.set()
+        await asyncio.sleep(0)
+    assert intake.stats.claims <= looked + 1
+    stopping.set()
+    intake.wake.set()
+    await running

@@ -97,6 +97,7 @@ async def test_a_source_is_proven_as_soon_as_it_is_ready() -> None:
     database = Database(source)
     proof = proof_of(database, ProofTimes(interval_s=3600))
     async with running(proof):
+        await asyncio.sleep(0)
         assert not proof.any_proven()
         source.become_ready()
         await until(proof.any_proven)
@@ -156,6 +157,18 @@ async def test_a_database_that_is_away_proves_nothing_wrong() -> None:
         await until(lambda: source.record.canaries > 0)
 
 
+async def test_a_proven_source_is_content_with_a_canary_of_somebody_else() -> None:
+    """The first one has to be new; later ones may be as old as most of an interval."""
+    source = Source()
+    database = Database(source)
+    async with running(proof_of(database)):
+        source.become_ready()
+        await until(lambda: len(database.asked) >= 3)
+
+    assert database.asked[0] == pytest.approx(0.1)
+    assert database.asked[2] == pytest.approx(0.014)
+
+
 async def test_nobody_asks_the_database_while_no_source_is_ready() -> None:
     """There is nothing to prove."""
     database = Database(Source())
@@ -211,6 +224,9 @@ class TestFound:
         source = self.source(10.0)
         proof = proof_of(Database(source), ProofTimes(within_s=0.001))
         proof.found([20.0], 100.0)
+        await asyncio.sleep(0)
         source.record.hint_at = 101.0
-        await asyncio.sleep(0.005)
+        judged = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.005, judged.set)
+        await judged.wait()
         assert not source.reasons
