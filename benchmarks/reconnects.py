@@ -74,6 +74,8 @@ class Footprint:
 
     resident: int
     objects: int
+    blocks: int
+    """What Python has allocated, of any kind."""
     coroutines: int
     files: int
 
@@ -85,6 +87,7 @@ class Footprint:
         return cls(
             pages * os.sysconf("SC_PAGE_SIZE"),
             len(gc.get_objects()),
+            sys.getallocatedblocks(),
             len(asyncio.all_tasks()),
             sum(1 for _ in Path("/proc/self/fd").iterdir()),
         )
@@ -110,8 +113,8 @@ async def measured(name: str, source: Any, reconnects: int) -> None:
     resident = ", ".join(f"{each.resident / 2**20:.1f}" for each in seen)
     print(
         f"{name:9} {reconnects} connections: resident MiB after 10, 25, 50, 75, 100 %: {resident}; "
-        f"objects {late.objects - early.objects:+d}, coroutines "
-        f"{late.coroutines - early.coroutines:+d}, files {late.files - early.files:+d}",
+        f"objects {late.objects - early.objects:+d}, blocks {late.blocks - early.blocks:+d}, "
+        f"coroutines {late.coroutines - early.coroutines:+d}, files {late.files - early.files:+d}",
         flush=True,
     )
 

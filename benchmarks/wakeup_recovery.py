@@ -29,6 +29,7 @@ from daemon.telemetry import logs
 from daemon.wakeups.listen import ListenSource
 from daemon.wakeups.proof import ProofOfLife, ProofTimes
 from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
+from devstack.realtime.faults import MALFORMED
 from devstack.stack import Stack
 
 INSERT = """insert into jobs (job_type, metadata) values ('chat', '{"prompt": "nothing"}')"""
@@ -124,6 +125,24 @@ CASES = (
         said(lambda stack: stack.realtime.faults.send_system_error("Unable to subscribe")),
     ),
     Case("channel crashed (phx_error)", said(lambda stack: stack.realtime.faults.crash_channels())),
+    Case(
+        "phx_close of an older join", said(lambda stack: stack.realtime.faults.send_stale_close())
+    ),
+    Case(
+        "malformed frame",
+        said(lambda stack: stack.realtime.faults.send_all(MALFORMED)),
+        same=True,
+    ),
+    Case(
+        "joins answered 15 s late for 10 s, from their end",
+        lasting(late_join_reply_s=15.0),
+        lasts=True,
+    ),
+    Case(
+        "401 to handshakes for 10 s, from their end",
+        lasting(refuse=True, refuse_status=401, refuse_error="Token has expired"),
+        lasts=True,
+    ),
     Case("frame over 1 MiB", said(lambda stack: stack.realtime.faults.send_oversize())),
     Case("joined and deaf for ever (poller gave up)", said(lambda stack: stack.realtime.give_up())),
     Case("Realtime away for 10 s, from its return", server_restarted, lasts=True),

@@ -13,6 +13,7 @@ It is never repaired: a client that rejoins ends up closed and deaf. Its owner s
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # Importing the package takes time: see `_open`.
     from realtime import AsyncRealtimeChannel
 
     from daemon.wakeups.client import HeardClient
+
+_CLIENT = "daemon.wakeups.client"
 
 _log = structlog.get_logger(__name__)
 
@@ -126,8 +129,9 @@ class Generation:
     async def _open(self) -> None:
         """Connect and join; a failure ends the generation."""
         try:
-            # In a thread: the import of 0.2 s would hold up every lease's renewal.
-            await asyncio.to_thread(import_module, "daemon.wakeups.client")
+            if _CLIENT not in sys.modules:
+                # In a thread: the import of 0.2 s would hold up every lease's renewal.
+                await asyncio.to_thread(import_module, _CLIENT)
             from daemon.wakeups.client import HeardClient, silence_loggers
 
             silence_loggers()

@@ -15,6 +15,7 @@ StartDaemon = Callable[..., Daemon]
 
 DAEMONS = 8
 JOBS = 1000
+ALONE = 10
 INLINE = {
     "OURVIDZ_MODELS__CHAT__OPTIONS__INLINE": "true",
     "OURVIDZ_WORKER_TYPE": "chat",
@@ -56,6 +57,34 @@ async def test_a_burst_is_claimed_once_each(
         record_property("claims_per_job", per_job)
         # Without restraint it is about the number of daemons.
         assert per_job < DAEMONS / 2, asked
+
+
+async def test_sources_dont_multiply_the_queries_of_a_row_that_comes_alone(
+    project: Project, daemon: StartDaemon, record_property: Callable[[str, object], None]
+) -> None:
+    """Each worker looks once for the fastest source, and at most once for all the others."""
+    async with AsyncExitStack() as running:
+        made = [daemon(project, f"worker-{number}", **INLINE) for number in range(DAEMONS)]
+        daemons = await asyncio.gather(*(running.enter_async_context(each) for each in made))
+
+        async def all_proven() -> bool:
+            states = [(await each.get("/status"))[1]["wakeups"] for each in daemons]
+            return all(source["proven"] for state in states for source in state.values())
+
+        await eventually(all_proven, 60)
+        # The looks after each subscription are over.
+        await asyncio.sleep(3.5)
+        before = await queries(daemons)
+        for _ in range(ALONE):
+            await project.database.owner.execute(INSERT)
+            await asyncio.sleep(1.0)
+        asked = await queries(daemons)
+
+        per_job = (asked["claims"] - before["claims"]) / ALONE
+        record_property("claims_per_job", per_job)
+        # A sweep now and then is a look as well.
+        assert per_job < DAEMONS * 2 + 1.5
+        assert await none_left(project)
 
 
 async def test_a_hint_without_room_asks_nothing(direct: Project, daemon: StartDaemon) -> None:
