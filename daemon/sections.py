@@ -55,7 +55,7 @@ class WakeUpSettings(_Frozen):
     broadcast: bool = True
     """The trigger's own messages, on a connection of their own, where the database can send them:
     on the real server they take 4 ms where `realtime` takes 290."""
-    canary_interval_s: Positive = 30.0
+    canary_interval_s: Positive = 60.0
     """Between two proofs that every source is alive, +-20 %; the fleet shares its canaries."""
     canary_within_s: Positive = 5.0
     """A source that hasn't heard a canary by then is replaced."""

@@ -51,8 +51,8 @@ class ProvableSource(WakeUpSource, Protocol):
 class ProofTimes:
     """Seconds."""
 
-    interval_s: float = 30.0
-    """Between two canaries, +-20 %."""
+    interval_s: float = 60.0
+    """Between two canaries, +-20 %. Each is a Realtime message for every source of every worker."""
     within_s: float = 5.0
     """A canary must be heard: a hosted server looks every 0.5 s and may be slow."""
     again_s: float = 1.0
