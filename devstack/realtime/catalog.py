@@ -15,6 +15,8 @@ Published: TypeAlias = Mapping[int, tuple[str, str]]
 UNREACHABLE = (
     OSError,
     asyncpg.InterfaceError,
+    # A connection that was ended in the middle of a statement may say only this.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,

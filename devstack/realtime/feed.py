@@ -74,7 +74,7 @@ class ChangeFeed:
     ) -> None:
         """Put a listener's bindings in force in place of its former ones; wait for the slot.
 
-        While the database is away, the listener is refused from time to time and tried again.
+        A listener that waits long for the database is told of an error once, and tried again.
 
         Raises:
             SubscriptionError: The database can't serve them; the former ones are gone too.
@@ -104,9 +104,7 @@ class ChangeFeed:
         subscriptions = [item for entry in self._listening.values() for item in entry.subscriptions]
         kept = self._kept(changes, subscriptions)
         try:
-            async with self.pool.acquire() as database:
-                limit = self._settings.max_record_bytes
-                letters = await letters_of(database, kept, subscriptions, limit)
+            letters = await self._letters(kept, subscriptions)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             _log.warning("realtime: lost %d changes: %s", len(changes), error)
             return False
@@ -126,19 +124,34 @@ class ChangeFeed:
             if entry.published != published:
                 await self._subscribe_anew(listener, entry, published)
 
+    async def _letters(
+        self, changes: Sequence[LoggedChange], subscriptions: Sequence[Subscription]
+    ) -> list[Letter]:
+        try:
+            return await self._ask(changes, subscriptions)
+        except UNREACHABLE:
+            # Most likely a connection that was ended while nobody used it; there are others.
+            return await self._ask(changes, subscriptions)
+
+    async def _ask(
+        self, changes: Sequence[LoggedChange], subscriptions: Sequence[Subscription]
+    ) -> list[Letter]:
+        async with self.pool.acquire() as database:
+            limit = self._settings.max_record_bytes
+            return await letters_of(database, changes, subscriptions, limit)
+
     async def _put_when_reachable(
         self, listener: Listener, bindings: Sequence[Binding], credentials: Credentials
     ) -> None:
         clock = asyncio.get_running_loop().time
-        patience_s = self._settings.unreachable_error_s
-        tell_at = clock() + patience_s
+        tell_at: float | None = clock() + self._settings.unreachable_error_s
         while True:
             try:
                 await self._put(listener, bindings, credentials)
                 return
             except UNREACHABLE:
-                if clock() >= tell_at:
-                    tell_at = clock() + patience_s
+                if tell_at is not None and clock() >= tell_at:
+                    tell_at = None
                     listener.refused(_UNREACHABLE)
                 await asyncio.sleep(self._settings.retry_s)
 

@@ -83,6 +83,7 @@ class Poller:
         if limit is not None and self._refusals >= limit:
             self._refusals = 0
             self._cold = True
+            _log.error("realtime: gave up after %d refused replication slots", limit + 1)
             self._audience.forget_all()
             return
         await asyncio.sleep(min(first_s * 2**self._refusals, self._settings.max_slot_retry_s))
@@ -101,7 +102,8 @@ class Poller:
     async def _read(self, slot: ReplicationSlot) -> None:
         clock = asyncio.get_running_loop().time
         last_wanted = last_check = clock()
-        while clock() - last_wanted <= self._settings.slot_linger_s:
+        # Whether it is wanted is looked at first: a poll may take longer than the slot lingers.
+        while self.wanted.is_set() or clock() - last_wanted <= self._settings.slot_linger_s:
             if self.wanted.is_set():
                 last_wanted = clock()
             if clock() - last_check >= self._settings.publication_check_s:

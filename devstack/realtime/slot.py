@@ -15,7 +15,9 @@ select data from pg_logical_slot_get_binary_changes(
 """
 # Values are read as text; this is how PostgreSQL shall write them.
 SESSION = {
-    "application_name": "devstack_realtime",
+    # The real server's names for its connections: who looks for them or ends them by name can do
+    # the same here. This one is for everything but the slot, which has its own.
+    "application_name": "realtime_subscription_manager",
     "timezone": "UTC",
     "datestyle": "ISO",
     "intervalstyle": "postgres",
@@ -30,7 +32,7 @@ class ReplicationSlot:
 
     def __init__(self, database: "asyncpg.Connection[asyncpg.Record]", publication: str) -> None:
         self._database = database
-        self._name = f"devstack_realtime_{uuid4().hex}"
+        self._name = f"supabase_realtime_replication_slot_{uuid4().hex[:16]}"
         # A list of quoted identifiers.
         self._publication = '"' + publication.replace('"', '""') + '"'
 
@@ -49,7 +51,8 @@ class ReplicationSlot:
 @asynccontextmanager
 async def replication_slot(dsn: str, publication: str) -> AsyncIterator[ReplicationSlot]:
     """Open a slot on a connection of its own; it goes with the connection."""
-    database = await asyncpg.connect(dsn, server_settings=SESSION)
+    session = {**SESSION, "application_name": "realtime_rls"}
+    database = await asyncpg.connect(dsn, server_settings=session)
     try:
         slot = ReplicationSlot(database, publication)
         await slot.create()

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from devstack.errors import PortTaken
-from devstack.postgres import Postgres
+from devstack.postgres import Postgres, Shutdown
 
 HOST = """
 import asyncio, sys
@@ -96,3 +96,22 @@ async def test_a_killed_owner_leaves_no_server_and_its_data_starts_again(tmp_pat
     exited, _, _ = select.select([server], [], [], 0)
     os.close(server)
     assert exited == [server]
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+async def test_it_stops_for_a_while(tmp_path: Path, how: Shutdown) -> None:
+    """As was asked for; it comes back on its port with what it knew."""
+    async with Postgres(tmp_path / "server", supabase=False) as server:
+        dsn = server.dsn
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("create table kept (id int)")
+
+        await server.stop(how)
+        log = (tmp_path / "server" / "postgres.log").read_text()
+        await server.start()
+
+        assert f"received {how} shutdown request" in log
+        assert connection.is_closed()
+        connection = await asyncpg.connect(dsn)
+        assert await connection.fetchval("select count(*) from kept") == 0
+        await connection.close()

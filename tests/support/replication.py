@@ -20,9 +20,9 @@ async def read_past(database: "asyncpg.Connection[Any]") -> None:
     """Wait until what was committed has been read, and delivered or lost."""
     # The server reads on when it has dealt with what it read before: the row is past when it has
     # read what came after it.
-    await _caught_up(database)
+    await caught_up(database)
     await database.execute("insert into public.marker default values")
-    await _caught_up(database)
+    await caught_up(database)
 
 
 async def slot_made(database: "asyncpg.Connection[Any]", but: str | None = None) -> str:
@@ -35,7 +35,8 @@ async def slot_made(database: "asyncpg.Connection[Any]", but: str | None = None)
             await asyncio.sleep(0)
 
 
-async def _caught_up(database: "asyncpg.Connection[Any]") -> None:
+async def caught_up(database: "asyncpg.Connection[Any]") -> None:
+    """Wait until the slot has been read to the end of the log."""
     async with asyncio.timeout(DEADLINE_S):
         while await database.fetchval(_BEHIND):
             await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from replication import read_past, slot_made
+from replication import caught_up, read_past, slot_made
 
 from devstack.realtime import RealtimeSettings
 from devstack.realtime.faults import MALFORMED, OVERSIZE_BYTES
@@ -114,7 +114,7 @@ async def test_dropped_changes_are_counted(
 async def test_delayed_changes_come_late_and_in_order(
     serve: Serve, connect: Connect, database: Database
 ) -> None:
-    """All of them."""
+    """All of them, also where the delay is longer than the slot lingers."""
     server = await serve()
     client = await connect(server)
     await client.subscribe("jobs", JOBS)
@@ -124,6 +124,7 @@ async def test_delayed_changes_come_late_and_in_order(
     begun = loop.time()
     for number in range(2):
         await database.execute(INSERT, str(number))
+        await caught_up(database)
     found = [(await client.change())["record"]["job_type"] for _ in range(2)]
 
     assert found == ["0", "1"]
@@ -136,7 +137,8 @@ async def test_confirmed_without_a_slot(serve: Serve, connect: Connect, database
     server.faults.no_slot = True
     client = await connect(server)
 
-    await client.subscribe("jobs", JOBS)
+    for number in range(20):
+        await client.subscribe(f"jobs{number}", JOBS)
     assert await database.fetchval("select count(*) from pg_replication_slots") == 0
     await database.execute(INSERT, "lost")
     server.faults.no_slot = False

@@ -16,8 +16,11 @@ SETTINGS = {
     "messages_retry_s": 0.3,
 }
 
+# Those in `outages` are played by `test_realtime_outages.py`.
 NAMES = sorted(
-    str(path.relative_to(TRANSCRIPTS).with_suffix("")) for path in TRANSCRIPTS.rglob("*.jsonl")
+    str(path.relative_to(TRANSCRIPTS).with_suffix(""))
+    for path in TRANSCRIPTS.rglob("*.jsonl")
+    if path.parent.name != "outages"
 )
 
 
