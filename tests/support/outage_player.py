@@ -98,6 +98,8 @@ class OutagePlayer:
         self._former: list[Client] = []
         self._tokens = Tokens()
         self._database: asyncpg.Connection[Any] | None = None
+        self.lost = 0
+        """Items that a stream which was told that it hears didn't hear."""
         self._time = 0.0
         self._times: Counter[Item] = Counter()
 
@@ -270,4 +272,5 @@ class OutagePlayer:
         else:
             assert (done[-1] in found) == (done[-1] in recorded), where
         lost = [place for place, item in enumerate(done) if item not in told]
+        self.lost += len(lost) if segment.ready else 0
         assert not lost or lost == list(range(lost[0], lost[-1] + 1)), where

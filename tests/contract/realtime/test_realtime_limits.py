@@ -180,6 +180,28 @@ async def test_changes_are_counted_for_each_binding(
     assert (await client.change())["record"]["job_type"] == "heard"
 
 
+async def test_a_cold_server_takes_its_time(
+    serve: Serve, connect: Connect, database: Database
+) -> None:
+    """What comes before its word is lost; who joins while it is warm waits for nothing."""
+    server = await serve(limited(cold_start_s=0.5))
+    first, second = await connect(server), await connect(server)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+
+    await first.join("jobs", JOBS)
+    await first.reply()
+    await database.execute(INSERT, "lost")
+    await first.next("system")
+    assert loop.time() - begun >= 0.5
+    server.realtime.faults.no_slot = True  # No other one is needed.
+    await second.subscribe("jobs", JOBS)
+    await database.execute(INSERT, "heard")
+
+    for client in (first, second):
+        assert (await client.change())["record"]["job_type"] == "heard"
+
+
 async def test_too_many_joins(
     serve: Serve, connect: Connect, http: aiohttp.ClientSession, clock: Clock
 ) -> None:

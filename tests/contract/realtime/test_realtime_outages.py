@@ -188,5 +188,7 @@ async def test_recording(name: str, postgres: Postgres, caplog: pytest.LogCaptur
 
             world.before['"Too many messages per second"'] = flood
             await player.play()
+            # A minute's rows; the recorded server, which took longer over the burst, lost 67.
+            assert name != "k04_db_changes_rate_limit" or 55 <= player.lost <= 67, player.lost
     finally:
         await runner.cleanup()
