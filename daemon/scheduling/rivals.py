@@ -1,0 +1,150 @@
+"""Other policies, to compare with: what queues in front of GPUs usually do. Pure.
+
+All of them obey the same ledger, budgets and concurrency, and load one model at a time; they
+differ in who is next and in who has to go.
+"""
+
+from collections.abc import Callable, Mapping
+
+from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.state import State
+
+
+class RivalPolicy:
+    """Lanes in an order; models that are idle go, the one that was used longest ago first.
+
+    Only the first lane that lacks its model or its bytes makes room: two that made room at once
+    would evict each other's models for ever.
+
+    Args:
+        order: sorts lanes by who is next.
+        strict: nobody starts before the first one has.
+        drain: nobody starts before one that waits for bytes has got them.
+    """
+
+    def __init__(
+        self, order: Callable[[Lane], float], *, strict: bool = False, drain: bool = False
+    ) -> None:
+        self._order = order
+        self._strict = strict
+        self._drain = drain
+
+    def next_command(self, state: State, now: float) -> Command | None:
+        """Start the first that can, else make room for the first that lacks something."""
+        lanes = sorted((each for each in state.lanes.values() if each.waiting), key=self._order)
+        head: Lane | None = None
+        for lane in lanes:
+            if (start := _start(state, lane)) is not None:
+                return start
+            if head is None and _lacks_room(state, lane, now):
+                head = lane
+                if self._drain:
+                    break
+            if self._strict:
+                break
+        return None if head is None else self._make_room(state, head)
+
+    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
+        """Whether it would start another run of the lane there: it always would."""
+        del state, lane, placement, now
+        return True
+
+    def next_deadline(self, state: State, now: float) -> float | None:
+        """Return when a back-off ends; nothing else changes by itself."""
+        ends = [each.until_s for each in state.back_offs.values() if each.until_s > now]
+        return min(ends, default=None)
+
+    def _make_room(self, state: State, lane: Lane) -> Command | None:
+        model = lane.model.name
+        need = state.estimates.activation(*lane.key)
+        places = state.placements_of[model]
+        for place in places:
+            if place.residency is Residency.RESIDENT and _lacks_bytes(state, lane, place):
+                return _evict(state, place, need)
+        need += state.estimates.weights(model)
+        cold = [place for place in places if place.residency is Residency.COLD]
+        for place in cold:
+            if not _loading(state, place) and state.ledgers[place.device].free_bytes >= need:
+                return LoadModel(model, place.device)
+        steps = (_evict(state, place, need) for place in cold if not _loading(state, place))
+        return next((step for step in steps if step is not None), None)
+
+
+def _evict(state: State, place: Placement, need: int) -> Command | None:
+    """Unload the model that was used longest ago, if idle ones hold enough."""
+    ledger = state.ledgers[place.device]
+    others = [each for each in state.placements_on[place.device] if each is not place]
+
+    def held(residency: Residency) -> list[Placement]:
+        return [each for each in others if each.residency is residency and not each.runs]
+
+    leaving = sum(ledger.weights_of(each.model.name) for each in held(Residency.EVICTING))
+    idle = held(Residency.RESIDENT)
+    missing = need - ledger.free_bytes - leaving
+    if missing <= 0 or sum(ledger.weights_of(each.model.name) for each in idle) < missing:
+        return None
+    oldest = min(idle, key=lambda each: each.idle_since_s)
+    return UnloadModel(oldest.model.name, oldest.device)
+
+
+def _lacks_room(state: State, lane: Lane, now: float) -> bool:
+    """Whether its model isn't there, or is and lacks bytes; a taken slot is no such lack."""
+    model = lane.model.name
+    if state.present(model):
+        return any(
+            place.residency is Residency.RESIDENT and _lacks_bytes(state, lane, place)
+            for place in state.placements_of[model]
+        )
+    return not state.back_offs[model].active(now)
+
+
+def _loading(state: State, place: Placement) -> bool:
+    return any(other.residency is Residency.LOADING for other in state.placements_on[place.device])
+
+
+def _start(state: State, lane: Lane) -> StartRun | None:
+    for place in state.placements_of[lane.model.name]:
+        if state.may_start(place, lane.quality.name):
+            return StartRun(lane.head().request.id, lane.model.name, place.device)
+    return None
+
+
+def _lacks_bytes(state: State, lane: Lane, place: Placement) -> bool:
+    quality = lane.quality
+    need = state.estimates.activation(*lane.key)
+    return (
+        place.runs < lane.model.max_concurrent
+        and place.runs_by_quality.get(quality.name, 0) < quality.concurrency
+        and state.ledgers[place.device].budget_room_of(lane.model.name) >= need
+        and state.ledgers[place.device].free_bytes < need
+    )
+
+
+def _oldest(lane: Lane) -> float:
+    return lane.head().request.created_s
+
+
+def fifo() -> RivalPolicy:
+    """Strictly in the order of arrival: one that can't start holds up all others."""
+    return RivalPolicy(_oldest, strict=True)
+
+
+def lru() -> RivalPolicy:
+    """In the order of arrival as long as memory allows; the model used longest ago goes."""
+    return RivalPolicy(_oldest, drain=True)
+
+
+def collate() -> RivalPolicy:
+    """Loaded models are used up before another takes their place, as llama-swap does it."""
+    return RivalPolicy(_oldest)
+
+
+def shortest_first(run_s: Mapping[tuple[str, str], float]) -> RivalPolicy:
+    """The class with the shortest runs first.
+
+    Args:
+        run_s: average run of each class (model, quality), seconds.
+    """
+    return RivalPolicy(lambda lane: run_s.get(lane.key, 0.0))

@@ -1,0 +1,171 @@
+"""Traces under virtual time, with the shipped policy and with its rivals."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from virtual_gpu import CHAT, SDXL, VIDEO, WAN, device
+
+from daemon.scheduling import rivals
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.policy import Policy
+from daemon.scheduling.residency import Placement
+from daemon.scheduling.simulation import Costs, Outcome, Simulation, StandstillError
+from daemon.scheduling.state import State
+from daemon.scheduling.trace import MIX, RUN_S, Trace, TraceJob, generate
+
+MODELS = (SDXL, WAN, VIDEO, CHAT)
+COSTS = Costs({"sdxl": 8.0, "wan": 4.0, "video": 15.0, "chat": 12.0}, unload_s=1.0)
+POLICIES: dict[str, Callable[[], Policy | None]] = {
+    "shipped": lambda: None,
+    "fifo": rivals.fifo,
+    "lru": rivals.lru,
+    "collate": rivals.collate,
+    "shortest first": lambda: rivals.shortest_first(RUN_S),
+}
+
+
+def simulated(trace: Trace, policy: Policy | None = None, *, gb: float = 24) -> Outcome:
+    return Simulation(MODELS, [device(gb)], costs=COSTS, policy=policy).run(trace)
+
+
+def job(
+    name: str, model: str, quality: str = "fast", *, at: float = 0, run_s: float = 10
+) -> TraceJob:
+    return TraceJob(name, model, quality, at, run_s)
+
+
+def order(outcome: Outcome) -> list[str]:
+    return [each.job.id for each in outcome.served]
+
+
+def test_a_job_takes_its_load_and_its_run() -> None:
+    """The first of a model pays for the load, the next one doesn't."""
+    outcome = simulated([job("a", "sdxl"), job("b", "sdxl", at=30)])
+
+    assert [(each.wait_s, each.flow_s) for each in outcome.served] == [(8, 18), (0, 10)]
+    assert (outcome.loads, outcome.loading_s) == (1, 8)
+    assert outcome.makespan_s == 40
+    assert outcome.cost == 28
+
+
+def test_a_switch_pays_for_the_eviction_too() -> None:
+    """Video in high quality needs what SDXL holds: unload, load, run."""
+    outcome = simulated([job("a", "sdxl"), job("b", "video", "high", at=100)])
+
+    assert outcome.served[1].wait_s == 16
+
+
+def test_weights_count_in_the_cost() -> None:
+    """A second of one job's waiting may be worth more than another's."""
+    heavy = TraceJob("a", "sdxl", "fast", 0, 10, weight=3.0)
+    assert simulated([heavy]).cost == 54
+
+
+def test_what_no_device_can_take_is_refused() -> None:
+    """It isn't lost, and holds nobody up."""
+    outcome = simulated([job("a", "video"), job("b", "wan")], gb=12)
+
+    assert (list(outcome.refused), order(outcome)) == (["a"], ["b"])
+
+
+def test_waits_have_quantiles() -> None:
+    """The share of jobs that waited no longer."""
+    outcome = simulated([job(str(number), "sdxl", at=100 * number) for number in range(10)])
+
+    assert outcome.wait_s(0.9) == 0
+    assert outcome.wait_s(0.95) == 8
+    assert simulated([]).wait_s(0.5) == 0
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("gb", [24, 48])
+def test_every_policy_serves_everything(name: str, gb: float) -> None:
+    """No standstill, no endless exchange of models, and the same outcome each time."""
+    for seed in range(6):
+        trace = generate(seed, 120, per_hour=300)
+        outcome = simulated(trace, POLICIES[name](), gb=gb)
+
+        assert sorted(order(outcome)) == sorted(each.id for each in trace)
+        assert all(each.wait_s >= 0 for each in outcome.served)
+        assert outcome.loads < 2 * len(trace)
+        assert outcome == simulated(trace, POLICIES[name](), gb=gb)
+
+
+def test_fifo_starts_in_the_order_of_arrival() -> None:
+    """Whatever it costs."""
+    trace = generate(3, 60, per_hour=600)
+    assert order(simulated(trace, rivals.fifo())) == [each.id for each in trace]
+
+
+def test_lru_lets_others_by_as_long_as_memory_allows() -> None:
+    """A full model holds nobody up; one that waits for bytes does."""
+    trace = [
+        *(job(f"s{number}", "sdxl", run_s=50) for number in range(3)),
+        job("w", "wan", at=1),
+        job("v", "video", at=2, run_s=5),
+        job("late", "wan", at=3),
+    ]
+    started = order(simulated(trace, rivals.lru()))
+
+    assert started.index("w") < started.index("s2")
+    assert started.index("v") < started.index("late")
+
+
+def test_collate_uses_a_model_up() -> None:
+    """Nobody's model goes while its own jobs come."""
+    trace = [
+        *(job(f"s{number}", "sdxl", at=4 * number, run_s=10) for number in range(20)),
+        job("v", "video", at=1, run_s=5),
+    ]
+    assert order(simulated(trace, rivals.collate()))[-1] == "v"
+
+
+def test_shortest_first_is_by_class() -> None:
+    """The class's average decides, since nobody knows the single run."""
+    trace = [job("a", "sdxl", "high"), job("b", "sdxl", "high", at=1), job("c", "sdxl", at=2)]
+    assert order(simulated(trace, rivals.shortest_first(RUN_S))) == ["c", "a", "b"]
+
+
+class Idle:
+    """A policy that never does anything."""
+
+    def next_command(self, state: State, now: float) -> None:
+        return None
+
+    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
+        return False
+
+    def next_deadline(self, state: State, now: float) -> None:
+        return None
+
+
+def test_a_standstill_is_an_error() -> None:
+    """Not an outcome with fewer jobs."""
+    with pytest.raises(StandstillError, match="1 jobs wait for nothing"):
+        simulated([job("a", "sdxl")], Idle())
+
+
+def test_two_devices_share_a_trace() -> None:
+    """Both are used, and it costs less."""
+    trace = generate(1, 100, per_hour=400)
+    one = simulated(trace)
+    two = Simulation(MODELS, [device(24), device(24, 1)], costs=COSTS).run(trace)
+
+    assert {each.device for each in two.served} == {0, 1}
+    assert two.cost < one.cost
+
+
+def test_a_seed_is_a_trace() -> None:
+    """The same again, with the shares and the rate that were asked for."""
+    trace = generate(7, 4000, per_hour=3600)
+
+    assert trace == generate(7, 4000, per_hour=3600)
+    assert trace != generate(8, 4000, per_hour=3600)
+    assert trace[-1].arrives_s == pytest.approx(4000, rel=0.1)
+    shares = Counter((each.model, each.quality) for each in trace)
+    for name, share in MIX.items():
+        assert shares[name] == pytest.approx(40 * share, rel=0.3)
+        runs = [each.run_s for each in trace if (each.model, each.quality) == name]
+        assert sum(runs) / len(runs) == pytest.approx(RUN_S[name], rel=0.1)
+    assert all(each.arrives_s == 0 for each in generate(7, 10))
