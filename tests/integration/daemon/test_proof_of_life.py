@@ -51,8 +51,15 @@ async def test_every_source_is_proven_by_canaries(
     """The age of the proof and the way's length are shown, on /status and as metrics."""
     del faults
     async with daemon(supabase, **QUICK) as worker:
-        states = await until_proven(worker, "realtime", "broadcast")
-        for state in states.values():
+        await until_proven(worker, "realtime", "broadcast")
+
+        async def measured() -> bool:
+            states = (await wakeups(worker)).values()
+            return all(state["canary_delay_s"] is not None for state in states)
+
+        # A canary is heard before it is judged.
+        await eventually(measured, what="the canaries' way is measured")
+        for state in (await wakeups(worker)).values():
             assert state["canaries"] >= 1
             assert 0 <= state["canary_delay_s"] < 5
             assert state["missed_hints"] == 0
