@@ -75,6 +75,11 @@ class Segment:
     done: list[Item]
     heard: list[Item]
 
+    @property
+    def lossless(self) -> bool:
+        """Whether all were heard, but perhaps for the last, under way when the outage began."""
+        return self.heard in (self.done, self.done[:-1])
+
 
 @dataclass
 class Recording:
@@ -159,11 +164,13 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _ready_after(ready: frozenset[Stream], entry: dict[str, Any]) -> frozenset[Stream]:
-    """Follow who hears: from the word of the server on, until the socket closes."""
+    """Follow who hears: from the word of the server on, until the socket closes or joins anew."""
     client, frame = entry.get("client", ""), entry["frame"]
     if entry["dir"] == "close":
         return frozenset(stream for stream in ready if stream.client != client)
     match frame:
+        case {"event": "phx_join", "topic": topic}:
+            return frozenset(stream for stream in ready if stream[:2] != (client, topic))
         case {"event": "system", "topic": topic, "payload": {"status": "ok", "extension": by}}:
             kind = "changes" if by == "postgres_changes" else "messages"
             return ready | {Stream(client, topic, kind)}

@@ -119,6 +119,13 @@ class Actions:
     async def hand_over(self) -> None:
         self._realtime.hand_over()
 
+    async def catch_up(self) -> None:
+        """Wait until all messages have been delivered, or lost."""
+        node = self._realtime._node
+        assert node is not None
+        async with node.pool.acquire() as database:
+            await node.messages.catch_up(database)
+
     async def kill_and_start(self) -> None:
         await self._realtime.stop(None)
         await self._realtime.start()
@@ -176,6 +183,7 @@ async def test_recording(name: str, postgres: Postgres, caplog: pytest.LogCaptur
             if name == "q10_rebalanced":
                 # The server did it by itself.
                 world.before["values ('a34')"] = actions.hand_over
+                world.settle = actions.catch_up
             recording = read(TRANSCRIPTS / f"{name}.jsonl")
             player = OutagePlayer(recording, world, FREE.get(name, frozenset()))
 
