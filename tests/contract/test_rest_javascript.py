@@ -19,8 +19,16 @@ SQL = """
     revoke execute on function js_add from public, anon;
     create function js_nothing() returns void language sql as 'select';
     create function js_who() returns uuid language sql stable as 'select auth.uid()';
+    create table js_books (
+        id int primary key, title text, tags text[] default '{}', metadata jsonb default '{}',
+        price numeric(6, 2), sold timestamptz
+    );
+    insert into js_books values
+        (1, 'Emma', '{novel,old}', '{"pages": 300, "by": {"name": "Austen"}}', 9.50, null),
+        (2, 'Ulysses', '{novel}', '{"pages": 730, "by": {"name": "Joyce"}}', 12, '2026-01-02'),
+        (3, 'a,b "c" (d)', '{}', '{}', null, '2026-01-01');
 """
-GONE = "drop table js_things; drop function js_add, js_nothing, js_who"
+GONE = "drop table js_things, js_books; drop function js_add, js_nothing, js_who"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,36 @@ def test_tables(scenario: Any) -> None:
         "update": {"status": 200, "data": [{"size": 1}]},
         "unfiltered": {"status": 400, "data": None, "code": "21000"},
         "remove": {"status": 204, "data": None},
+    }
+
+
+def test_filters(scenario: Any) -> None:
+    """Each filter of the client selects the rows that it names."""
+    assert scenario("filters") == {
+        "eq": [2],
+        "neq": [1, 3],
+        "between": [2],
+        "atLeast": [2],
+        "like": [2],
+        "ilike": [2],
+        "likeAny": [1, 2],
+        "likeAll": [1],
+        "isNull": [1],
+        "notNull": [2, 3],
+        "in": [1, 3],
+        "inNothing": [],
+        "notIn": [3],
+        "containsArray": [1, 2],
+        "containsObject": [1],
+        "containedBy": [2, 3],
+        "overlaps": [1],
+        "path": [2],
+        "or": [1, 3],
+        "search": [1],
+        "match": [1],
+        "filter": [3],
+        "limit": [1],
+        "unknownColumn": "42703",
     }
 
 

@@ -43,6 +43,40 @@ const scenarios = {
     }
   },
 
+  async filters() {
+    const ids = async (narrow) => {
+      const { data, error } = await narrow(service.from('js_books').select('id')).order('id')
+      return error ? error.code : data.map((row) => row.id)
+    }
+    const odd = 'a,b "c" (d)'
+    return {
+      eq: await ids((rows) => rows.eq('id', 2)),
+      neq: await ids((rows) => rows.neq('id', 2)),
+      between: await ids((rows) => rows.gt('price', 9.5).lte('price', 12)),
+      atLeast: await ids((rows) => rows.gte('id', 2).lt('id', 3)),
+      like: await ids((rows) => rows.like('title', 'U%')),
+      ilike: await ids((rows) => rows.ilike('title', '*ULY*')),
+      likeAny: await ids((rows) => rows.likeAnyOf('title', ['E%', 'U%'])),
+      likeAll: await ids((rows) => rows.likeAllOf('title', ['E%', '%a'])),
+      isNull: await ids((rows) => rows.is('sold', null)),
+      notNull: await ids((rows) => rows.not('sold', 'is', null)),
+      in: await ids((rows) => rows.in('title', ['Emma', odd])),
+      inNothing: await ids((rows) => rows.in('id', [])),
+      notIn: await ids((rows) => rows.not('id', 'in', '(1,2)')),
+      containsArray: await ids((rows) => rows.contains('tags', ['novel'])),
+      containsObject: await ids((rows) => rows.contains('metadata', { pages: 300 })),
+      containedBy: await ids((rows) => rows.containedBy('tags', ['novel', 'x'])),
+      overlaps: await ids((rows) => rows.overlaps('tags', ['old', 'x'])),
+      path: await ids((rows) => rows.eq('metadata->by->>name', 'Joyce')),
+      or: await ids((rows) => rows.or(`title.eq."a,b \\"c\\" (d)",id.in.(1,7)`)),
+      search: await ids((rows) => rows.textSearch('title', 'emma')),
+      match: await ids((rows) => rows.match({ id: 1, title: 'Emma' })),
+      filter: await ids((rows) => rows.filter('id', 'gte', 3)),
+      limit: await ids((rows) => rows.limit(1)),
+      unknownColumn: await ids((rows) => rows.eq('isbn', 1)),
+    }
+  },
+
   async functions() {
     return {
       scalar: short(await service.rpc('js_add', { a: 1, b: 2 })),
