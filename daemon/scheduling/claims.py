@@ -1,12 +1,13 @@
 """Claims: a lane's first right to a device, and the choice of who makes room."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from daemon.scheduling.commands import UnloadModel
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import PRESENT, Placement, Residency
 from daemon.scheduling.state import State
+from daemon.scheduling.victims import cheapest, fewest, least_busy, weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ def best_claim(state: State, lane: Lane, claims: Collection[int], now: float) ->
     present = [place for place in places if place.residency in PRESENT]  # 2
     if not present and state.back_offs[model].active(now):  # 3
         return None
-    found = [_claim_on(state, lane, place) for place in present or places]
+    found = [_claim_on(state, lane, place, now) for place in present or places]
     return min((claim for claim in found if claim is not None), key=_cost, default=None)
 
 
@@ -66,7 +67,7 @@ def _cost(claim: Claim) -> tuple[int, int, int]:
     return (runs, len(claim.victims), -claim.spare_bytes)
 
 
-def _claim_on(state: State, lane: Lane, place: Placement) -> Claim | None:
+def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
     """Work out who must go on one device.
 
     Reservations of those who stay are no reason to evict them: they end by themselves and then
@@ -77,13 +78,15 @@ def _claim_on(state: State, lane: Lane, place: Placement) -> Claim | None:
     spare = ledger.usable_bytes - sum(ledger.weights_of(each.model.name) for each in here)
     if place not in here:
         spare -= state.estimates.weights(model)
-    others = sorted((each for each in here if each is not place), key=_least_missed(state))
-    victims = _fewest(state, others, state.estimates.activation(*lane.key) - spare)
+    others = [each for each in here if each is not place]
+    missing = state.estimates.activation(*lane.key) - spare
+    victims = cheapest(state, lane, place, missing, now)
     if victims is None:
         return None
-    spare += sum(ledger.weights_of(victim.model.name) for victim in victims)
+    spare += sum(weights(state, victim) for victim in victims)
     spare -= sum(ledger.reserved_by(each.model.name) for each in others if each not in victims)
-    return Claim(lane, place, tuple(victims), spare - _reserved_with(state, lane, place))
+    spare -= _reserved_with(state, lane, place)
+    return Claim(lane, place, tuple(victims), spare)
 
 
 def _reserved_with(state: State, lane: Lane, place: Placement) -> int:
@@ -143,47 +146,8 @@ def eviction(state: State, place: Placement, need: int, courtesy: Courtesy) -> U
     if missing <= 0:  # 1
         return None
     evictable = [each for each in here if each is not place and courtesy.allows(state, each)]
-    evictable.sort(key=_least_missed(state))
-    victims = _fewest(state, evictable, missing)
+    evictable.sort(key=least_busy(state, courtesy.now))
+    victims = fewest(state, evictable, missing)
     if not victims:  # 2
         return None
     return UnloadModel(victims[0].model.name, place.device)
-
-
-def _fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement] | None:
-    """Return few of the candidates, the first ones first, that hold `missing` bytes of weights."""
-    chosen: list[Placement] = []
-    for candidate in candidates:
-        if missing <= 0:
-            break
-        chosen.append(candidate)
-        missing -= _weights(state, candidate)
-    if missing > 0:
-        return None
-    for candidate in tuple(chosen):
-        # An early small one may have become unnecessary by a later large one.
-        if missing + _weights(state, candidate) <= 0:
-            missing += _weights(state, candidate)
-            chosen.remove(candidate)
-    return chosen
-
-
-def _weights(state: State, placement: Placement) -> int:
-    return state.ledgers[placement.device].weights_of(placement.model.name)
-
-
-def _least_missed(state: State) -> Callable[[Placement], tuple[bool, int, bool, float]]:
-    """Return the sort key of who goes first: not loading, fewest runs, nobody waits, longest idle.
-
-    Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
-    """
-
-    def key(placement: Placement) -> tuple[bool, int, bool, float]:
-        return (
-            placement.residency is Residency.LOADING,
-            placement.runs,
-            not placement.runs and state.waiting_of[placement.model.name] > 0,
-            placement.idle_since_s,
-        )
-
-    return key

@@ -26,13 +26,15 @@ class Lane:
     """One queue. Leaving it from any place costs O(1), being first O(log n), amortised."""
 
     __slots__ = ("_heap", "_numbers", "interactive", "key", "model", "quality", "running",
-                 "since_s", "waiting")  # fmt: skip
+                 "since_s", "waiting", "weight")  # fmt: skip
 
     def __init__(self, model: ModelSpec, quality: QualitySpec, *, interactive: bool) -> None:
         self.model = model
         self.quality = quality
         self.interactive = interactive
         self.key = (model.name, quality.name)
+        self.weight = quality.weight
+        """What a second of one request's waiting costs."""
         self.waiting = 0
         self.running = 0
         self.since_s = 0.0

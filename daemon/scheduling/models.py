@@ -21,6 +21,10 @@ class QualitySpec:
     concurrency: int
     job_types: tuple[str, ...] = ()
     """The job types that ask for this model in this quality."""
+    run_s: float = 10.0
+    """Seconds that a run is expected to take, until some were seen."""
+    weight: float = 1.0
+    """What a second of waiting costs, against other classes' seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class ModelSpec:
     weights_bytes: int
     max_concurrent: int
     qualities: Mapping[str, QualitySpec]
+    load_s: float = 10.0
+    """Seconds that a load is expected to take, until some were seen."""
 
     def activation_bytes(self, quality: str) -> int:
         """Return the bytes that one run adds: its part of the footprint above the weights."""

@@ -15,10 +15,13 @@ from typing import Protocol
 from daemon.scheduling.claims import Claim, Courtesy, best_claim, eviction
 from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.prefetch import prefetch
+from daemon.scheduling.residency import PRESENT, Placement, Residency
 from daemon.scheduling.state import State
+from daemon.scheduling.victims import bytes_needed, weights
+from daemon.scheduling.worth import is_worth, load_order, piece_of
 
-LINGER_S = 1.0
+LINGER_S = 0.2
 """A model that has just become idle stays this long although another waits: its next job is
 usually being claimed at this moment."""
 
@@ -39,11 +42,14 @@ class Policy(Protocol):
         ...
 
 
-class PassOverPolicy:
-    """Serves what is loaded, within a bound on how long anything else waits. Seconds."""
+class IndexPolicy:
+    """Serves what is worth most per second, within a bound on how long anything waits. Seconds."""
 
-    def __init__(self, max_pass_over_s: float, linger_s: float = LINGER_S) -> None:
+    def __init__(
+        self, max_pass_over_s: float, linger_s: float = LINGER_S, *, prefetches: bool = True
+    ) -> None:
         self.max_pass_over_s = max_pass_over_s
+        self.prefetches = prefetches
         self.linger_s = linger_s
 
     def next_command(self, state: State, now: float) -> Command | None:
@@ -52,43 +58,65 @@ class PassOverPolicy:
         For each lane with waiting requests, in order of right:
 
         1. A slot is free and no earlier lane's claim forbids it: start the oldest request.
-        2. The lane has the first right: claim a device; evict what is idle there, or load.
+        2. The lane has the first right, or is worth more than what it keeps from running: claim a
+           device; evict what is idle there, or load.
 
         Then for each of them that has no claim, in the same order:
 
         3. Load its model, or evict idle ones for it, if nobody is kept waiting by that.
         """
         if not state.waiting:
-            return None
+            return self._prefetch(state, {}, set(), now)
         lanes = self._by_right(state, now)
         claims: dict[int, Claim] = {}
         for lane in lanes:
             if (start := _start(state, lane, claims)) is not None:  # 1
                 return start
-            if self._has_first_right(lane, now):  # 2
-                claim = best_claim(state, lane, claims, now)
-                if claim is not None:
-                    if (step := _pursue(state, claim)) is not None:
-                        return step
-                    claims[claim.placement.device] = claim
+            if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
+                if (step := _pursue(state, claim)) is not None:
+                    return step
+                claims[claim.placement.device] = claim
         claimants = {id(claim.lane) for claim in claims.values()}
-        for position, lane in enumerate(lanes):
+        for lane in lanes:
             if id(lane) not in claimants:  # 3
-                step = self._make_room(state, lane, lanes[:position], claims, now)
+                step = self._make_room(state, lane, lanes, claims, now)
                 if step is not None:
                     return step
-        return None
+        absent = {lane.model.name for lane in lanes if not state.present(lane.model.name)}
+        return self._prefetch(state, claims, absent, now)
+
+    def _prefetch(
+        self, state: State, claims: dict[int, Claim], absent: set[str], now: float
+    ) -> Command | None:
+        """Load what will be asked for, where nobody waits for the device."""
+        if absent or not self.prefetches:
+            return None
+        steps = (prefetch(state, device, now) for device in state.ledgers if device not in claims)
+        return next((step for step in steps if step is not None), None)
+
+    def _claim(
+        self, state: State, lane: Lane, claims: dict[int, Claim], now: float
+    ) -> Claim | None:
+        """Return the lane's claim, None where it has no right to one."""
+        if self._has_first_right(lane, now):
+            return best_claim(state, lane, claims, now)
+        if _is_behind(state, lane) or any(
+            _lacks_only_slots(state, lane, each) for each in state.placements_of[lane.model.name]
+        ):
+            return None
+        claim = best_claim(state, lane, claims, now)
+        return claim if claim is not None and is_worth(state, claim) else None
 
     def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
         """Whether no claim of a lane with the first right forbids it."""
         claims: dict[int, Claim] = {}
         for other in self._by_right(state, now):
-            if other is not lane and self._has_first_right(other, now):
-                claim = best_claim(state, other, claims, now)
-                if claim is not None:
-                    claims[claim.placement.device] = claim
-        claim = claims.get(placement.device)
-        return claim is None or not claim.forbids(state, lane, placement)
+            if other is lane:
+                continue
+            if (claim := self._claim(state, other, claims, now)) is not None:
+                claims[claim.placement.device] = claim
+        standing = claims.get(placement.device)
+        return standing is None or not standing.forbids(state, lane, placement)
 
     def next_deadline(self, state: State, now: float) -> float | None:
         """Return when a lane becomes overdue, an idle model evictable, or a back-off ends."""
@@ -112,21 +140,33 @@ class PassOverPolicy:
         return lane.waiting > 0 and (lane.interactive or self._overdue(lane, now))
 
     def _by_right(self, state: State, now: float) -> list[Lane]:
-        """Return the lanes with waiting requests: overdue ones first, longest passed over first."""
-        lanes = [lane for lane in state.lanes.values() if lane.waiting]
-        if len(lanes) > 1:
-            lanes.sort(key=lambda lane: self._right(state, lane, now))
-        return lanes
+        """Return the lanes with waiting requests, best right first.
 
-    def _right(self, state: State, lane: Lane, now: float) -> tuple[int, float, bool, float]:
-        if self._overdue(lane, now):
-            return (0, lane.since_s, False, 0.0)
-        resident = state.resident(lane.model.name)
-        created_s = lane.head().request.created_s
-        return (1 if lane.interactive else 2, 0.0, not resident, created_s)
+        1. Overdue ones, longest passed over first.
+        2. Interactive ones, oldest first.
+        3. Those whose model isn't there, in the order in which loads are best.
+        4. The others, by the weight that they serve per second.
+        """
+        lanes = [lane for lane in state.lanes.values() if lane.waiting]
+        if len(lanes) < 2:
+            return lanes
+        overdue, interactive, absent, present = [], [], [], []
+        for lane in lanes:
+            if self._overdue(lane, now):
+                overdue.append(lane)
+            elif lane.interactive:
+                interactive.append(lane)
+            elif state.present(lane.model.name):
+                present.append(lane)
+            else:
+                absent.append(lane)
+        overdue.sort(key=lambda lane: lane.since_s)
+        interactive.sort(key=lambda lane: lane.head().request.created_s)
+        present.sort(key=lambda lane: -piece_of(state, lane).rate)
+        return [*overdue, *interactive, *load_order(state, absent), *present]
 
     def _make_room(
-        self, state: State, lane: Lane, earlier: list[Lane], claims: dict[int, Claim], now: float
+        self, state: State, lane: Lane, wanted: list[Lane], claims: dict[int, Claim], now: float
     ) -> Command | None:
         """Make room for a lane without a claim, if nobody is kept waiting by that.
 
@@ -141,7 +181,7 @@ class PassOverPolicy:
         loading = any(place.residency is Residency.LOADING for place in places)
         if loading or state.back_offs[lane.model.name].active(now):  # 3.1
             return None
-        keep = {other.model.name for other in earlier}
+        keep = {other.model.name for other in wanted}
         courtesy = Courtesy(keep, 0.0 if lane.interactive else self.linger_s, now)
         return self._room_for_run(state, lane, claims, courtesy) or self._room_for_load(
             state, lane, claims, courtesy
@@ -203,8 +243,16 @@ def _start(state: State, lane: Lane, claims: dict[int, Claim]) -> StartRun | Non
 def _pursue(state: State, claim: Claim) -> Command | None:
     """Return what brings a claim nearer now: evict an idle victim, else load."""
     place = claim.placement
-    for victim in claim.victims:
-        if victim.residency is Residency.RESIDENT and not victim.runs:
+    idle = [victim for victim in claim.victims if not victim.runs]
+    free = state.ledgers[place.device].free_bytes + sum(
+        weights(state, each)
+        for each in state.placements_on[place.device]
+        if each in idle or each.residency is Residency.EVICTING
+    )
+    if free < bytes_needed(state, claim.lane, place):
+        return None  # who is idle may be of use until others have ended
+    for victim in idle:
+        if victim.residency is Residency.RESIDENT:
             return UnloadModel(victim.model.name, victim.device)
     model = place.model.name
     if place.residency is not Residency.COLD or _loading_on(state, place.device):
@@ -224,6 +272,22 @@ def _room(state: State, device: int, claims: dict[int, Claim]) -> int:
     claim = claims.get(device)
     free = state.ledgers[device].free_bytes
     return free if claim is None else min(free, claim.spare_bytes)
+
+
+def _is_behind(state: State, lane: Lane) -> bool:
+    """Whether another lane of the same model is worth more: it runs first."""
+    rate = piece_of(state, lane).rate
+    return any(
+        other.waiting and other is not lane and piece_of(state, other).rate > rate
+        for other in state.lanes_by_model[lane.model.name]
+    )
+
+
+def _lacks_only_slots(state: State, lane: Lane, place: Placement) -> bool:
+    """Whether the model is there, or comes, and nothing but a slot or budget is missing."""
+    if place.residency not in PRESENT:
+        return False
+    return not _lacks_only_device_bytes(state, lane, place)
 
 
 def _lacks_only_device_bytes(state: State, lane: Lane, place: Placement) -> bool:

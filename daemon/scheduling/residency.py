@@ -56,13 +56,23 @@ class Placement:
     model: ModelSpec
     device: int
     residency: Residency = Residency.COLD
+    changed_s: float = 0.0
+    """When the residency last changed."""
     load_number: int = 0
     """Counts loads, so that a run of a lost engine isn't taken for one of its successor."""
     runs: int = 0
     """Runs that the present engine holds."""
     runs_by_quality: dict[str, int] = field(default_factory=dict)
+    served: int = 0
+    """Runs that were started since the load."""
+    ends_s: dict[str, float] = field(default_factory=dict)
+    """When each of these runs is expected to end."""
     idle_since_s: float = 0.0
     """Since when nothing runs here; means something only while `runs` is 0."""
+
+    def drained_s(self, now: float) -> float:
+        """Return when the last of the runs is expected to end; `now` if that is past or none is."""
+        return max(now, *self.ends_s.values()) if self.ends_s else now
 
     def advance(self, change: Change) -> None:
         """Apply one change; raises `TransitionError` where the table has none."""

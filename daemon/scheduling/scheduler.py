@@ -5,14 +5,14 @@ Every request that is submitted ends in exactly one of started, refused, withdra
 command comes next is the policy's choice; that it breaks nothing is checked by `State`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from daemon.jobs import ErrorCode
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.demand import demand_of
 from daemon.scheduling.models import DeviceSpec, ModelSpec, gib
-from daemon.scheduling.policy import PassOverPolicy, Policy
+from daemon.scheduling.policy import IndexPolicy, Policy
 from daemon.scheduling.snapshot import SchedulerSnapshot, snapshot_of
 from daemon.scheduling.state import State
 from daemon.values import AdmissionRequest, Demand
@@ -30,34 +30,45 @@ class Scheduler:
         policy: Policy | None = None,
     ) -> None:
         self.state = State(models, devices)
-        self._policy = policy or PassOverPolicy(max_pass_over_s)
+        self._policy = policy or IndexPolicy(max_pass_over_s)
         self._draining = False
 
     # Events of requests.
 
     def submit(self, request: AdmissionRequest, now: float) -> list[Command]:
-        """Take a request in, or refuse it at once when it can't be granted.
+        """Take one request in: see `submit_all`."""
+        return self.submit_all((request,), now)
+
+    def submit_all(self, requests: Sequence[AdmissionRequest], now: float) -> list[Command]:
+        """Take requests in that came together: what to load first depends on all of them."""
+        refusals = [
+            refusal for each in requests if (refusal := self._take_in(each, now)) is not None
+        ]
+        return [*refusals, *self._decide(now)]
+
+    def _take_in(self, request: AdmissionRequest, now: float) -> RefuseRequest | None:
+        """Let a request wait, or refuse it at once when it can't be granted.
 
         1. A model or quality that isn't served: MODEL_LOAD_FAILED.
         2. More memory than there is or may be used: VRAM_OVERFLOW.
         3. The model is in load back-off and nowhere present: the error of the failed load.
-        4. Otherwise it waits, or starts.
+        4. Otherwise it waits.
         """
         state, model, quality = self.state, request.model, request.quality
         if request.id in state.waiting or request.id in state.runs:
             raise ValueError(f"request {request.id} was submitted before and hasn't ended")
         if (model, quality, request.interactive) not in state.lanes:  # 1
             message = f"model {model} in quality {quality} isn't served by this worker"
-            return [RefuseRequest(request.id, ErrorCode.MODEL_LOAD_FAILED, message)]
+            return RefuseRequest(request.id, ErrorCode.MODEL_LOAD_FAILED, message)
         if not state.ever_fits(model, quality):  # 2
-            return [self._overflow(request)]
+            return self._overflow(request)
         back_off = state.back_offs[model]
         if back_off.active(now) and not state.present(model):  # 3
             wait = back_off.until_s - now
             message = f"{back_off.message} (next try to load in {wait:.0f} s)"
-            return [RefuseRequest(request.id, back_off.error_code, message)]
+            return RefuseRequest(request.id, back_off.error_code, message)
         state.submit(request, now)  # 4
-        return self._decide(now)
+        return None
 
     def withdraw(self, request_id: str, now: float) -> list[Command]:
         """Forget a waiting request; raises KeyError if it doesn't wait."""
@@ -90,7 +101,7 @@ class Scheduler:
         if state.loaded(model, device, weights_bytes_measured, now):  # 1
             state.back_offs[model].succeeded()
         else:  # 2, 3
-            state.evict(model, device)
+            state.evict(model, device, now)
             commands.append(UnloadModel(model, device))
             budget = state.models[model].budget_bytes
             if weights_bytes_measured > budget:  # 2
@@ -105,18 +116,18 @@ class Scheduler:
         self, model: str, device: int, error_code: ErrorCode, message: str, now: float
     ) -> list[Command]:
         """The load failed and its engine is gone: answer everybody who waits for the model."""
-        self.state.gone(model, device, failed=True)
+        self.state.gone(model, device, now, failed=True)
         refused = self._load_failed(model, error_code, message, now)
         return [*refused, *self._decide(now)]
 
     def unload_done(self, model: str, device: int, now: float) -> list[Command]:
         """The engine is gone and its bytes are free, as measured."""
-        self.state.gone(model, device)
+        self.state.gone(model, device, now)
         return self._decide(now)
 
     def engine_lost(self, model: str, device: int, now: float) -> list[Command]:
         """The engine died. Its bytes stay held until `unload_done`, which always follows."""
-        self.state.lose(model, device)
+        self.state.lose(model, device, now)
         return self._decide(now)
 
     def tick(self, now: float) -> list[Command]:
@@ -155,9 +166,9 @@ class Scheduler:
             case StartRun(request_id, _, device):
                 self.state.start(request_id, device, now)
             case LoadModel(model, device):
-                self.state.load(model, device)
+                self.state.load(model, device, now)
             case UnloadModel(model, device):
-                self.state.evict(model, device)
+                self.state.evict(model, device, now)
             case RefuseRequest(request_id):
                 self.state.leave(request_id)
             case _:

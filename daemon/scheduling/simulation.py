@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.models import DeviceSpec, ModelSpec
@@ -117,9 +117,11 @@ class Simulation:
         Raises:
             StandstillError: jobs wait and nothing will happen any more.
         """
-        for job in trace:
-            self._jobs[job.id] = job
-            self._at(job.arrives_s, partial(self._arrive, job))
+        self._jobs = {job.id: job for job in trace}
+        in_order = sorted(trace, key=_arrival)
+        for arrives_s, together in groupby(in_order, key=_arrival):
+            requests = [job.request() for job in together]
+            self._at(arrives_s, partial(self._scheduler.submit_all, requests, arrives_s))
         while self._events or self._scheduler.state.waiting:
             self._step()
         return Outcome(self._served, self._refused, self._loads, self._loading_s)
@@ -136,9 +138,6 @@ class Simulation:
         else:
             waiting = len(self._scheduler.state.waiting)
             raise StandstillError(f"{waiting} jobs wait for nothing at {self._now:g} s")
-
-    def _arrive(self, job: TraceJob) -> list[Command]:
-        return self._scheduler.submit(job.request(), self._now)
 
     def _take(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -167,3 +166,7 @@ class Simulation:
 
     def _at(self, when_s: float, act: Callable[[], list[Command]]) -> None:
         heapq.heappush(self._events, (when_s, next(self._numbers), act))
+
+
+def _arrival(job: TraceJob) -> float:
+    return job.arrives_s

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
 from daemon.scheduling.residency import PRESENT, BackOff, Change, Placement, Residency
+from daemon.scheduling.seconds import ArrivalRate, Durations
 from daemon.scheduling.vram import Ledger
 from daemon.values import AdmissionRequest
 
@@ -31,6 +32,7 @@ class State:
     def __init__(self, models: Iterable[ModelSpec], devices: Iterable[DeviceSpec]) -> None:
         self.models = {model.name: model for model in models}
         self.estimates = Estimates(self.models.values())
+        self.durations = Durations(self.models.values())
         self.ledgers = {device.index: Ledger(device) for device in devices}
         self.placements = {
             (name, device): Placement(model, device)
@@ -50,6 +52,10 @@ class State:
             for quality in model.qualities.values()
             for interactive in (True, False)
         }
+        self.lanes_by_model: dict[str, list[Lane]] = {name: [] for name in self.models}
+        for lane in self.lanes.values():
+            self.lanes_by_model[lane.model.name].append(lane)
+        self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
         self.waiting: dict[str, Waiting] = {}
         self.waiting_of = dict.fromkeys(self.models, 0)
@@ -111,6 +117,7 @@ class State:
         lane = self.lanes[request.model, request.quality, request.interactive]
         self.waiting[request.id] = lane.add(request, now)
         self.waiting_of[request.model] += 1
+        self.arrivals[request.model].arrived(now)
 
     def leave(self, request_id: str) -> Waiting:
         """Take a waiting request out, for whatever reason; raises KeyError if it doesn't wait."""
@@ -130,13 +137,15 @@ class State:
         need = self.estimates.activation(model, quality)
         self.ledgers[device].reserve(request_id, model, need)
         placement.runs += 1
+        placement.served += 1
         by_quality = placement.runs_by_quality
         by_quality[quality] = by_quality.get(quality, 0) + 1
+        placement.ends_s[request_id] = now + self.durations.run_s(lane.key)
         lane.run_started()
         self.runs[request_id] = Run(request, lane, placement, placement.load_number, now)
 
     def end(self, request_id: str, now: float) -> Run:
-        """Forget a run; raises KeyError if there is none.
+        """Forget a run; raises KeyError if there is none. What it took is remembered.
 
         1. Its engine lives: the reservation is free.
         2. Its engine is being reaped: the bytes are free only when that is done.
@@ -144,6 +153,7 @@ class State:
         """
         run = self.runs.pop(request_id)
         run.lane.run_ended(now)
+        self.durations.runs[run.lane.key].observe(now - run.started_s)
         placement = run.placement
         if placement.load_number != run.load_number:
             return run  # 3, and a successor was loaded
@@ -151,17 +161,20 @@ class State:
             self.ledgers[placement.device].release(request_id, placement.model.name)
         if placement.residency in {Residency.RESIDENT, Residency.EVICTING}:  # 1, 2
             placement.runs -= 1
+            del placement.ends_s[request_id]
             placement.runs_by_quality[run.lane.quality.name] -= 1
             placement.idle_since_s = now
         return run
 
-    def load(self, model: str, device: int) -> None:
+    def load(self, model: str, device: int, now: float) -> None:
         """Hold the bytes of a load that begins."""
         placement = self.placements[model, device]
         if any(other.residency is Residency.LOADING for other in self.placements_on[device]):
             raise AssertionError(f"{model} would load beside another load on device {device}")
         placement.advance(Change.LOAD)
         placement.load_number += 1
+        placement.served = 0
+        placement.changed_s = now
         weights, budget = self.estimates.weights(model), placement.model.budget_bytes
         self.ledgers[device].hold_weights(model, weights, budget)
 
@@ -169,30 +182,37 @@ class State:
         """Settle a load; False when it took more than there is: it must be unloaded."""
         placement = self.placements[model, device]
         placement.advance(Change.LOADED)
-        placement.idle_since_s = now
+        self.durations.loads[model].observe(now - placement.changed_s)
+        placement.changed_s = placement.idle_since_s = now
         if measured <= placement.model.budget_bytes:
             self.estimates.weights_measured(model, measured)
         return self.ledgers[device].settle_weights(model, measured)
 
-    def evict(self, model: str, device: int) -> None:
+    def evict(self, model: str, device: int, now: float) -> None:
         """Begin an unload of an idle model."""
         placement = self.placements[model, device]
         if placement.runs:
             raise AssertionError(f"{model} on device {device} has {placement.runs} runs")
         placement.advance(Change.EVICT)
+        placement.changed_s = now
 
-    def lose(self, model: str, device: int) -> bool:
+    def lose(self, model: str, device: int, now: float) -> bool:
         """The engine died: the same as an unload, but with runs. False: it was going anyway."""
         placement = self.placements[model, device]
         if placement.residency is Residency.EVICTING:
             return False
         placement.advance(Change.EVICT)
+        placement.changed_s = now
         return True
 
-    def gone(self, model: str, device: int, *, failed: bool = False) -> None:
+    def gone(self, model: str, device: int, now: float, *, failed: bool = False) -> None:
         """Free everything that the model held: its engine is gone for certain."""
         placement = self.placements[model, device]
+        if not failed:
+            self.durations.unloads[model].observe(now - placement.changed_s)
+        placement.changed_s = now
         placement.advance(Change.FAILED if failed else Change.GONE)
         placement.runs = 0
         placement.runs_by_quality.clear()
+        placement.ends_s.clear()
         self.ledgers[device].release_model(model)

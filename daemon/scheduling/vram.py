@@ -54,6 +54,11 @@ class Ledger:
         account = self._accounts.get(model)
         return 0 if account is None else account.reserved
 
+    def reservation(self, model: str, run: str) -> int:
+        """Bytes that one run holds here, 0 when it doesn't."""
+        account = self._accounts.get(model)
+        return 0 if account is None else account.runs.get(run, 0)
+
     def room_of(self, model: str) -> int:
         """Bytes that runs of a model that is here may still reserve, by device and by budget."""
         account = self._accounts[model]

@@ -1,0 +1,132 @@
+"""Who makes room: which models go from a device, and what that costs. Pure."""
+
+from collections.abc import Callable, Sequence
+
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.state import State
+
+Key = Callable[[Placement], tuple[float, ...]]
+
+
+def cheapest(
+    state: State, lane: Lane, place: Placement, missing: int, now: float
+) -> list[Placement] | None:
+    """Return few other models of the device that hold `missing` bytes, None if all don't.
+
+    Two choices are compared: those on which the least runs, and those that are least missed.
+    """
+    if missing <= 0:
+        return []
+    candidates = [
+        each
+        for each in state.placements_on[place.device]
+        if each is not place and each.residency in PRESENT
+    ]
+    idle_first = fewest(state, sorted(candidates, key=least_busy(state, now)), missing)
+    if idle_first is None:
+        return None
+    least_missed = fewest(state, sorted(candidates, key=_least_missed(state, now)), missing)
+    if least_missed is None or set(map(id, least_missed)) == set(map(id, idle_first)):
+        return idle_first
+    choices = (idle_first, least_missed)
+    return min(choices, key=lambda victims: _loss(state, lane, place, victims, now))
+
+
+def fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement] | None:
+    """Return few of the candidates, the first ones first, that hold `missing` bytes of weights."""
+    chosen: list[Placement] = []
+    for candidate in candidates:
+        if missing <= 0:
+            break
+        chosen.append(candidate)
+        missing -= weights(state, candidate)
+    if missing > 0:
+        return None
+    for candidate in tuple(chosen):
+        # An early small one may have become unnecessary by a later large one.
+        if missing + weights(state, candidate) <= 0:
+            missing += weights(state, candidate)
+            chosen.remove(candidate)
+    return chosen
+
+
+def weights(state: State, placement: Placement) -> int:
+    """Return the bytes that would be free without the model."""
+    return state.ledgers[placement.device].weights_of(placement.model.name)
+
+
+def least_busy(state: State, now: float) -> Key:
+    """Return the sort key of who goes first: not loading, fewest runs, nobody waits, least missed.
+
+    Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
+    """
+    missed = _least_missed(state, now)
+
+    def key(placement: Placement) -> tuple[float, ...]:
+        waited_for = not placement.runs and state.waiting_of[placement.model.name] > 0
+        loading = placement.residency is Residency.LOADING
+        return (loading, placement.runs, waited_for, *missed(placement)[1:])
+
+    return key
+
+
+def _least_missed(state: State, now: float) -> Key:
+    """Return the sort key by seconds of loading that are to be expected again, for the bytes."""
+
+    def key(placement: Placement) -> tuple[float, ...]:
+        name = placement.model.name
+        again = state.arrivals[name].per_second(now) * state.durations.load_s(name)
+        loading = placement.residency is Residency.LOADING
+        return (loading, again / max(1, weights(state, placement)), placement.idle_since_s)
+
+    return key
+
+
+def bytes_needed(state: State, lane: Lane, place: Placement) -> int:
+    """Return what must be free for the lane's next step there: to load, or to run."""
+    if place.residency is Residency.COLD:
+        return state.estimates.weights(lane.model.name)
+    return state.estimates.activation(*lane.key)
+
+
+def ready_s(
+    state: State, lane: Lane, place: Placement, victims: Sequence[Placement], now: float
+) -> float:
+    """Return when the bytes are expected to be free, once nothing starts in the way."""
+    ledger = state.ledgers[place.device]
+    missing = bytes_needed(state, lane, place) - ledger.free_bytes
+    ends: list[tuple[float, int]] = []
+    for each in state.placements_on[place.device]:
+        if each.residency is Residency.EVICTING or (each in victims and not each.runs):
+            missing -= weights(state, each)
+        elif each in victims:
+            held = weights(state, each) + ledger.reserved_by(each.model.name)
+            ends.append((each.drained_s(now), held))
+        else:
+            ends.extend((at, ledger.reservation(each.model.name, run)) for run, at in each.ends_s.items())
+    for at, n_bytes in sorted(ends):
+        if missing <= 0:
+            break
+        missing -= n_bytes
+        now = max(now, at)
+    return now
+
+
+def _loss(
+    state: State, lane: Lane, place: Placement, victims: Sequence[Placement], now: float
+) -> float:
+    """Return the weighted seconds that are lost by a choice.
+
+    The lane waits until the bytes are free. Who waits for a victim waits for its load, and so
+    does whoever is to be expected while the lane is served.
+    """
+    waiting = sum(each.weight * each.waiting for each in state.lanes_by_model[lane.model.name])
+    loss = waiting * (ready_s(state, lane, place, victims, now) - now)
+    for victim in victims:
+        name = victim.model.name
+        lanes = state.lanes_by_model[name]
+        waits = sum(each.weight * each.waiting for each in lanes)
+        expected = state.arrivals[name].per_second(now) * state.durations.run_s(lane.key)
+        loss += (waits + min(1.0, expected)) * state.durations.load_s(name)
+    return loss

@@ -1,0 +1,138 @@
+"""What serving a lane is worth: weight served per second, with what a switch takes. Pure.
+
+The rule is Smith's, with set-up times: of two pieces of work that exclude one another, the one with
+more weight per second goes first; a switch adds to its seconds the loads there and back. Within a
+piece the best prefix counts, since nobody has to wait for its tail.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from daemon.scheduling.claims import Claim
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The waiting work of one lane: its weight, and the seconds to serve it with all its slots."""
+
+    weight: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Weight served per second."""
+        return self.weight / self.seconds
+
+
+def piece_of(state: State, lane: Lane) -> Piece:
+    """Return the lane's waiting work; the last slots may stay empty."""
+    count, slots = lane.waiting, lane.quality.concurrency
+    run_s = state.durations.run_s(lane.key)
+    return Piece(count * lane.weight, max(1e-3, math.ceil(count / slots) * run_s))
+
+
+def best_rate(set_up_s: float, pieces: Iterable[Piece]) -> float:
+    """Return the highest weight per second that a prefix of the pieces, best first, comes to."""
+    best, weight, seconds = 0.0, 0.0, set_up_s
+    for piece in sorted(pieces, key=lambda each: -each.rate):
+        weight += piece.weight
+        seconds += piece.seconds
+        best = max(best, weight / seconds)
+    return best
+
+
+def pieces_of(state: State, model: str) -> list[Piece]:
+    """Return the waiting work of one model."""
+    return [piece_of(state, lane) for lane in state.lanes_by_model[model] if lane.waiting]
+
+
+def is_worth(state: State, claim: Claim) -> bool:
+    """Whether the claim's work is worth more per second than what it keeps from running.
+
+    Its seconds are those of the switch and of its work, and of the switch back to each victim
+    that still has work. The time until the victims' runs have ended counts for neither side.
+    """
+    model, device = claim.placement.model.name, claim.placement.device
+    set_up_s, displaced = 0.0, 0.0
+    if claim.placement.residency is Residency.COLD:
+        set_up_s += state.durations.load_s(model)
+    for victim in claim.victims:
+        name = victim.model.name
+        if victim.served == 0 and state.waiting_of[name]:
+            return False
+        set_up_s += state.durations.unload_s(name)
+        if state.waiting_of[name]:
+            set_up_s += state.durations.load_s(name) + state.durations.unload_s(model)
+    for place in state.placements_on[device]:
+        if place.residency in PRESENT and state.waiting_of[place.model.name]:
+            displaced += best_rate(0.0, _displaced(state, claim, place))
+    return best_rate(set_up_s, pieces_of(state, model)) > displaced
+
+
+def _displaced(state: State, claim: Claim, place: Placement) -> list[Piece]:
+    """Return the work that would go on at the placement if nobody claimed the device."""
+    free = state.ledgers[place.device].free_bytes
+    for other in state.placements_on[place.device]:
+        if other.residency is Residency.EVICTING:
+            free += state.ledgers[place.device].weights_of(other.model.name)
+    return [
+        piece_of(state, lane)
+        for lane in state.lanes_by_model[place.model.name]
+        if lane.waiting
+        and lane is not claim.lane
+        and (place.runs or state.estimates.activation(*lane.key) <= free)
+        and claim.forbids(state, lane, place)
+    ]
+
+
+def load_order(state: State, lanes: list[Lane]) -> list[Lane]:
+    """Order lanes of models that aren't there by which load should come first.
+
+    Each is compared with each other: who goes first makes the other one wait for its load, and
+    for all its work too where the two don't fit on a device together.
+    """
+    if len(lanes) < 2:  # noqa: PLR2004  nothing to order
+        return lanes
+    facts = {id(lane): _Facts.of(state, lane) for lane in lanes}
+    largest = max(ledger.usable_bytes for ledger in state.ledgers.values())
+
+    def gain(lane: Lane) -> float:
+        own = facts[id(lane)]
+        return sum(
+            own.weight * other.delay_s(own, largest) - other.weight * own.delay_s(other, largest)
+            for other in facts.values()
+            if other is not own
+        )
+
+    return sorted(lanes, key=gain, reverse=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Facts:
+    """What the order of loads depends on, of one model."""
+
+    weight: float
+    load_s: float
+    work_s: float
+    n_bytes: int
+
+    @classmethod
+    def of(cls, state: State, lane: Lane) -> "_Facts":
+        model = lane.model.name
+        pieces = pieces_of(state, model)
+        need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
+        return cls(
+            sum(piece.weight for piece in pieces),
+            state.durations.load_s(model),
+            sum(piece.seconds for piece in pieces) + state.durations.unload_s(model),
+            need,
+        )
+
+    def delay_s(self, other: "_Facts", largest: int) -> float:
+        """Return how long `other` waits if this one goes first."""
+        fits = self.n_bytes + other.n_bytes <= largest
+        return self.load_s if fits else self.load_s + self.work_s
