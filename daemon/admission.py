@@ -37,6 +37,10 @@ class Clock(Protocol):
         """Call at that moment."""
         ...
 
+    def call_soon(self, callback: Callable[[], None]) -> object:
+        """Call in the loop's next turn."""
+        ...
+
 
 class EngineHands(Protocol):
     """What admission needs of `daemon.engines.pool.EnginePool`."""
@@ -66,6 +70,7 @@ class GpuAdmissions:
         self._pool = pool
         self._clock = clock
         self._waiting: dict[str, _Admission] = {}
+        self._fresh: list[AdmissionRequest] = []
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self.demand_changed: Callable[[], None] = lambda: None
@@ -74,6 +79,7 @@ class GpuAdmissions:
 
     def demand(self) -> Sequence[Demand]:
         """Return the jobs that could be taken now; empty is backpressure."""
+        self._submit_fresh()
         return self._scheduler.demand(self._clock.time())
 
     def admit(self, request: AdmissionRequest) -> "_Admission":
@@ -94,21 +100,44 @@ class GpuAdmissions:
     # Events of admissions.
 
     def submit(self, admission: "_Admission") -> None:
-        """Let an admission wait for its grant or its refusal."""
-        commands = self._scheduler.submit(admission.request, self._clock.time())
+        """Let an admission wait for its grant or its refusal.
+
+        What is submitted in one turn of the loop is decided on together: which model is best
+        loaded first depends on all of it. Raises ValueError if the id was submitted before and
+        hasn't ended.
+        """
+        if admission.request.id in self._waiting or self._scheduler.knows(admission.request.id):
+            raise ValueError(
+                f"request {admission.request.id} was submitted before and hasn't ended"
+            )
         self._waiting[admission.request.id] = admission
-        self._carry_out(commands)
+        if not self._fresh:
+            self._clock.call_soon(self._submit_fresh)
+        self._fresh.append(admission.request)
+
+    def _submit_fresh(self) -> None:
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self._carry_out(self._scheduler.submit_all(fresh, self._clock.time()))
 
     def withdraw(self, request_id: str) -> None:
         """Stop waiting."""
+        self._submit_fresh()
+        if request_id not in self._waiting:
+            return  # it was answered at this moment
         del self._waiting[request_id]
         self._carry_out(self._scheduler.withdraw(request_id, self._clock.time()))
         self.demand_changed()
 
-    def run_ended(self, request_id: str, peak_bytes: int | None) -> None:
+    def run_ended(self, request_id: str, peak_bytes: int | None, *, completed: bool) -> None:
         """Return a reservation."""
-        self._carry_out(self._scheduler.run_ended(request_id, self._clock.time(), peak_bytes))
+        now = self._clock.time()
+        self._carry_out(self._scheduler.run_ended(request_id, now, peak_bytes, completed=completed))
         self.demand_changed()
+
+    def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
+        self._carry_out(self._scheduler.count_unclaimed(counts, self._clock.time()))
 
     # Events of engines: `daemon.engines.pool.EngineReports`.
 
@@ -215,16 +244,23 @@ class _Admission:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def _ended(self, peak_bytes: int | None) -> None:
-        self._owner.run_ended(self.request.id, peak_bytes)
+    def _ended(self, peak_bytes: int | None, *, completed: bool) -> None:
+        self._owner.run_ended(self.request.id, peak_bytes, completed=completed)
+
+
+class _Ended(Protocol):
+    """Takes back a reservation."""
+
+    def __call__(self, peak_bytes: int | None, *, completed: bool) -> None: ...
 
 
 class _AdmittedEngine:
     """An engine for the time of one admission: knows what still runs, and the highest peak."""
 
-    def __init__(self, engine: Engine, ended: Callable[[int | None], None]) -> None:
+    def __init__(self, engine: Engine, ended: "_Ended") -> None:
         self._engine = engine
         self._ended = ended
+        self._completed = False
         self._running = 0
         self._left = False
         self._peak_bytes: int | None = None
@@ -236,7 +272,7 @@ class _AdmittedEngine:
 
     def _return_when_over(self) -> None:
         if self._left and not self._running:
-            self._ended(self._peak_bytes)
+            self._ended(self._peak_bytes, completed=self._completed)
 
     async def load(self) -> Loaded:
         return await self._engine.load()
@@ -249,6 +285,7 @@ class _AdmittedEngine:
         self._running += 1
         try:
             output = await self._engine.run(run_id, handler, params, progress)
+            self._completed = True
             if output.peak_bytes is not None:
                 self._peak_bytes = max(output.peak_bytes, self._peak_bytes or 0)
             return output

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.credentials import watch_expiry
 from daemon.identity import identity
+from daemon.model_specs import classes_of
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
@@ -48,7 +49,7 @@ _log = logging.getLogger("daemon")
 Ready = Callable[[int], None]
 """Called with the side server's port when jobs are taken."""
 
-QUEUE_COUNT_S = 15.0
+QUEUE_COUNT_S = 5.0
 """Seconds between two counts of the queue."""
 
 GC_THRESHOLD = 50_000
@@ -236,4 +237,5 @@ async def _count_queue(parts: "Parts", reports: DaemonReports) -> None:
             reports.queue = None  # an old count would be shown as a fresh one
         else:
             reports.metrics.queue_counted(reports.queue)
+            parts.admissions.count_unclaimed(classes_of(reports.queue))
         await asyncio.sleep(QUEUE_COUNT_S)

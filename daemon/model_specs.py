@@ -1,11 +1,12 @@
 """From settings to what the scheduler counts with: bytes, and the job types of each class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.job_types import JOB_TYPES, Model, Quality
 from daemon.scheduling.models import DeviceSpec, ModelSpec, QualitySpec
 from daemon.sections import GIB, DeviceSettings, ModelSettings
 from daemon.settings import SettingsError
+from daemon.values import Backlog
 
 
 def specs_from(models: Mapping[Model, ModelSettings]) -> tuple[ModelSpec, ...]:
@@ -41,16 +42,30 @@ def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
         budget_bytes=int(settings.budget_gb * GIB),
         weights_bytes=int(settings.weights_gb * GIB),
         max_concurrent=settings.max_concurrent,
+        load_s=settings.load_s,
         qualities={
             quality: QualitySpec(
                 name=quality,
                 footprint_bytes=int(footprint_gb * GIB),
                 concurrency=settings.concurrency[quality],
                 job_types=_job_types(model, quality),
+                run_s=settings.run_s.get(quality, QualitySpec.run_s),
+                weight=settings.weight,
             )
             for quality, footprint_gb in settings.footprint_gb.items()
         },
     )
+
+
+def classes_of(backlog: Iterable[Backlog]) -> dict[tuple[str, str], int]:
+    """Return how many queued jobs of each class, (model, quality), a count of the table shows."""
+    counts: dict[tuple[str, str], int] = {}
+    for each in backlog:
+        job_type = JOB_TYPES.get(each.job_type)
+        if job_type is not None:
+            key = job_type.model, job_type.quality
+            counts[key] = counts.get(key, 0) + each.queued
+    return counts
 
 
 def _job_types(model: Model, quality: Quality) -> tuple[str, ...]:

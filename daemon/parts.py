@@ -199,7 +199,9 @@ def _gpu(
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
     pool = EnginePool(engine_factory(settings, _engine_said))
-    scheduler = Scheduler(specs, devices, max_pass_over_s=settings.max_pass_over_s)
+    scheduler = Scheduler(
+        specs, devices, max_pass_over_s=settings.max_pass_over_s, preload=settings.preload
+    )
     admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
     pool.report_to(EngineEvents(admissions, metrics))
     return pool, admissions

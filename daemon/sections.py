@@ -102,6 +102,12 @@ class ModelSettings(_Frozen):
     footprint_gb: Mapping[Quality, Positive]
     """Whole footprint by quality at the stated concurrency."""
     concurrency: Mapping[Quality, int]
+    load_s: Positive = 10.0
+    """Seconds that a load is expected to take, until some were seen."""
+    run_s: Mapping[Quality, Positive] = {}
+    """Seconds that a run is expected to take, by quality, until some were seen."""
+    weight: Positive = 1.0
+    """What a second of a job's waiting costs, against other models' jobs."""
     options: Mapping[str, Any] = {}
     """Passed to the runner as they are."""
 

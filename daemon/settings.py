@@ -43,27 +43,29 @@ class SettingsError(Exception):
 _DEFAULT_MODELS: Mapping[str, Mapping[str, Any]] = {
     # Budgets, footprints and concurrency: the tables of the worker's API document. Video's
     # configuration there says 16 GB, but its high quality needs 20. Weights: what its fast
-    # quality leaves after the activations of its concurrent runs.
+    # quality leaves after the activations of its concurrent runs. Seconds of runs: its average
+    # generation times; of loads: a fast disk. Somebody reads along with a chat: it weighs more.
     "chat": {
         "path": "/models/chat/", "name": "Qwen2.5-7B-Instruct",
         "runner": "transformers", "budget_gb": 4,
         "weights_gb": 3.2, "max_concurrent": 8, "footprint_gb": {"fast": 4},
-        "concurrency": {"fast": 8},
+        "concurrency": {"fast": 8}, "load_s": 12, "run_s": {"fast": 10}, "weight": 4,
     },
     "sdxl": {
         "path": "/models/sdxl/", "name": "sdxl", "budget_gb": 12, "weights_gb": 6.6,
         "max_concurrent": 2, "footprint_gb": {"fast": 8, "high": 12},
-        "concurrency": {"fast": 2, "high": 1},
+        "concurrency": {"fast": 2, "high": 1}, "load_s": 8, "run_s": {"fast": 15, "high": 30},
     },
     "wan": {
         "path": "/models/wan/", "name": "wan", "budget_gb": 6, "weights_gb": 2.8,
         "max_concurrent": 4, "footprint_gb": {"fast": 4, "high": 6},
-        "concurrency": {"fast": 4, "high": 2},
+        "concurrency": {"fast": 4, "high": 2}, "load_s": 4, "run_s": {"fast": 5, "high": 10},
     },
     "video": {
         "path": "/models/video/", "name": "wan-video", "budget_gb": 20, "weights_gb": 12,
         "max_concurrent": 1, "footprint_gb": {"fast": 16, "high": 20},
-        "concurrency": {"fast": 1, "high": 1},
+        "concurrency": {"fast": 1, "high": 1}, "load_s": 15,
+        "run_s": {"fast": 60, "high": 120},
     },
 }  # fmt: skip
 
@@ -88,8 +90,10 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     stop: StopSettings = StopSettings()
     log: LogSettings = LogSettings()
-    max_pass_over_s: Positive = 60.0
-    """The longest that a waiting job may be passed over for a model that is loaded already."""
+    max_pass_over_s: Positive = 900.0
+    """The longest that jobs of a class may wait with none of them running: then they go first."""
+    preload: tuple[Model, ...] = ()
+    """Models that are loaded whenever there is room and nobody waits, the first one first."""
     max_held: int = Field(default=64, ge=1)
     """How many jobs may be held at once, those that are being uploaded included."""
     state_dir: Path = Path("~/.local/state/ourvidz-worker")

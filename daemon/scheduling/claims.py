@@ -1,13 +1,12 @@
 """Claims: a lane's first right to a device, and the choice of who makes room."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass
 
-from daemon.scheduling.commands import UnloadModel
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.residency import PRESENT, Placement
 from daemon.scheduling.state import State
-from daemon.scheduling.victims import cheapest, fewest, least_busy, weights
+from daemon.scheduling.victims import cheapest, weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +44,20 @@ class Claim:
         return placement in self.victims or (need > 0 and need > self.spare_bytes)  # 3, 4
 
 
-def best_claim(state: State, lane: Lane, claims: Collection[int], now: float) -> Claim | None:
+def best_claim(
+    state: State, lane: Lane, claims: Container[int], now: float, *, copy: bool = False
+) -> Claim | None:
     """Return the lane's claim on the device where it is served soonest; None: nowhere now.
 
     1. Devices that earlier lanes claimed are out.
-    2. Where the model is present already, only those devices.
+    2. Where the model is present already, only those devices; for a copy, only the others.
     3. Otherwise every device that is large enough, unless loads of the model are in back-off.
     """
     model = lane.model.name
     places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
-    present = [place for place in places if place.residency in PRESENT]  # 2
+    present = [place for place in places if place.residency in PRESENT]
+    if copy:  # 2
+        places, present = [place for place in places if place not in present], []
     if not present and state.back_offs[model].active(now):  # 3
         return None
     found = [_claim_on(state, lane, place, now) for place in present or places]
@@ -106,48 +109,3 @@ def _reserved_with(state: State, lane: Lane, place: Placement) -> int:
     if by_quality >= quality.concurrency or place.runs >= lane.model.max_concurrent:  # 2
         reserved -= min(activation, held)
     return min(reserved, held + ledger.budget_room_of(lane.model.name))  # 3
-
-
-@dataclass(frozen=True, slots=True)
-class Courtesy:
-    """Who is spared when idle models make room for a lane that has no claim.
-
-    Attributes:
-        keep: models that lanes with more right wait for.
-        linger_s: how long a model that nobody waits for must have been idle.
-        now: seconds of the caller's clock.
-    """
-
-    keep: Collection[str]
-    linger_s: float
-    now: float
-
-    def allows(self, state: State, placement: Placement) -> bool:
-        """Whether the placement may be evicted. Sums as in `next_deadline`, to the last bit."""
-        model = placement.model.name
-        if placement.residency is not Residency.RESIDENT or placement.runs or model in self.keep:
-            return False
-        idle_long_enough = placement.idle_since_s + self.linger_s <= self.now
-        return state.waiting_of[model] > 0 or idle_long_enough
-
-
-def eviction(state: State, place: Placement, need: int, courtesy: Courtesy) -> UnloadModel | None:
-    """Return the next eviction that makes `need` bytes free beside what is used now.
-
-    1. Enough is free, or will be when running evictions end: none.
-    2. All that may be evicted don't suffice: none, for it would help nobody.
-    """
-    here, ledger = state.placements_on[place.device], state.ledgers[place.device]
-    missing = need - ledger.free_bytes
-    for each in here:
-        if each.residency is Residency.EVICTING:
-            name = each.model.name
-            missing -= ledger.weights_of(name) + ledger.reserved_by(name)
-    if missing <= 0:  # 1
-        return None
-    evictable = [each for each in here if each is not place and courtesy.allows(state, each)]
-    evictable.sort(key=least_busy(state, courtesy.now))
-    victims = fewest(state, evictable, missing)
-    if not victims:  # 2
-        return None
-    return UnloadModel(victims[0].model.name, place.device)

@@ -1,8 +1,12 @@
 """Demand: the jobs that the scheduler can take now; what it doesn't ask for stays in the table."""
 
+from collections.abc import Mapping
+
+from daemon.scheduling.claims import Claim
+from daemon.scheduling.lanes import Lane
 from daemon.scheduling.models import ModelSpec, QualitySpec
 from daemon.scheduling.policy import Policy
-from daemon.scheduling.residency import PRESENT
+from daemon.scheduling.residency import PRESENT, Placement
 from daemon.scheduling.state import State
 from daemon.values import Demand
 
@@ -17,6 +21,7 @@ def demand_of(state: State, policy: Policy, now: float) -> tuple[Demand, ...]:
     3. Any other model: one job of any of its types to look ahead, unless one waits already.
     """
     demands: list[Demand] = []
+    claims = policy.claims(state, now)
     for model in state.models.values():
         present = state.present(model.name)
         if not present and state.back_offs[model.name].active(now):  # 1
@@ -26,9 +31,9 @@ def demand_of(state: State, policy: Policy, now: float) -> tuple[Demand, ...]:
             for quality in model.qualities.values()
             if quality.job_types and state.ever_fits(model.name, quality.name)
         ]
-        if present and any(_usable(state, policy, quality, model, now) for quality in qualities):
+        if present and any(_usable(state, claims, quality, model) for quality in qualities):
             for quality in qualities:  # 2
-                count = _count(state, policy, model, quality, now)
+                count = _count(state, claims, model, quality)
                 if count > 0:
                     demands.append(Demand(quality.job_types, count))
         elif qualities and not state.waiting_of[model.name]:  # 3
@@ -38,23 +43,33 @@ def demand_of(state: State, policy: Policy, now: float) -> tuple[Demand, ...]:
 
 
 def _usable(
-    state: State, policy: Policy, quality: QualitySpec, model: ModelSpec, now: float
+    state: State, claims: Mapping[int, Claim], quality: QualitySpec, model: ModelSpec
 ) -> bool:
-    """Whether the policy would let the class run on any placement, slots apart."""
+    """Whether the claims would let the class run on any placement, slots apart."""
     lane = state.lanes[model.name, quality.name, False]
     return any(
-        placement.residency in PRESENT and policy.lets_start(state, lane, placement, now)
+        placement.residency in PRESENT and _lets_start(state, claims, lane, placement)
         for placement in state.placements_of[model.name]
     )
 
 
-def _count(state: State, policy: Policy, model: ModelSpec, quality: QualitySpec, now: float) -> int:
+def _count(
+    state: State, claims: Mapping[int, Claim], model: ModelSpec, quality: QualitySpec
+) -> int:
     lane = state.lanes[model.name, quality.name, False]
     slots = sum(
         state.free_slots(placement, quality.name)
         for placement in state.placements_of[model.name]
-        if placement.residency in PRESENT and policy.lets_start(state, lane, placement, now)
+        if placement.residency in PRESENT and _lets_start(state, claims, lane, placement)
     )
     waiting = state.waiting_in(model.name, quality.name)
     look_ahead = 0 if waiting or lane.running else 1
     return max(slots - waiting, look_ahead)
+
+
+def _lets_start(
+    state: State, claims: Mapping[int, Claim], lane: Lane, placement: Placement
+) -> bool:
+    """Whether no claim of another lane forbids it."""
+    claim = claims.get(placement.device)
+    return claim is None or claim.lane is lane or not claim.forbids(state, lane, placement)

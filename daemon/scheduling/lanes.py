@@ -1,4 +1,4 @@
-"""Lanes: the waiting requests of one model, one quality and one urgency, oldest first."""
+"""Lanes: the waiting requests of one model, one quality and one urgency, in fair order."""
 
 import heapq
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ class Waiting:
     request: AdmissionRequest
     lane: "Lane"
     submitted_s: float
+    tag: float = 0.0
     gone: bool = False
 
 
@@ -26,7 +27,7 @@ class Lane:
     """One queue. Leaving it from any place costs O(1), being first O(log n), amortised."""
 
     __slots__ = ("_heap", "_numbers", "interactive", "key", "model", "quality", "running",
-                 "since_s", "waiting", "weight")  # fmt: skip
+                 "since_s", "unclaimed", "waiting", "weight")  # fmt: skip
 
     def __init__(self, model: ModelSpec, quality: QualitySpec, *, interactive: bool) -> None:
         self.model = model
@@ -36,34 +37,41 @@ class Lane:
         self.weight = quality.weight
         """What a second of one request's waiting costs."""
         self.waiting = 0
+        self.unclaimed = 0
+        """Jobs of the class that still are in the table, as it was last counted."""
         self.running = 0
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
-        self._heap: list[tuple[float, int, Waiting]] = []
+        self._heap: list[tuple[float, float, int, Waiting]] = []
         self._numbers = count()
 
-    def add(self, request: AdmissionRequest, now: float) -> Waiting:
-        """Append a request in the order of age, then of arrival."""
+    def add(self, request: AdmissionRequest, now: float, tag: float = 0.0) -> Waiting:
+        """Append a request in the order of its fair tag, then of age, then of arrival."""
         if not self.waiting and not self.running:
             self.since_s = now
-        waiting = Waiting(request, self, now)
-        heapq.heappush(self._heap, (request.created_s, next(self._numbers), waiting))
+        waiting = Waiting(request, self, now, tag)
+        heapq.heappush(self._heap, (tag, request.created_s, next(self._numbers), waiting))
         self.waiting += 1
         return waiting
 
     def head(self) -> Waiting:
-        """Return the oldest waiting request; the lane must not be empty."""
-        while self._heap[0][2].gone:
+        """Return the request that is next; the lane must not be empty."""
+        while self._heap[0][-1].gone:
             heapq.heappop(self._heap)
-        return self._heap[0][2]
+        return self._heap[0][-1]
 
     def remove(self, waiting: Waiting) -> None:
         """Take a request out: it starts, is refused or was withdrawn."""
         waiting.gone = True
         self.waiting -= 1
         if len(self._heap) > 2 * self.waiting + _SLACK:
-            self._heap = [entry for entry in self._heap if not entry[2].gone]
+            self._heap = [entry for entry in self._heap if not entry[-1].gone]
             heapq.heapify(self._heap)
+
+    @property
+    def backlog(self) -> int:
+        """How many wait here or in the table."""
+        return self.waiting + self.unclaimed
 
     def run_started(self) -> None:
         """Count a run of this lane."""
@@ -76,4 +84,4 @@ class Lane:
             self.since_s = now
 
     def __iter__(self) -> Iterator[Waiting]:
-        return (entry[2] for entry in self._heap if not entry[2].gone)
+        return (entry[-1] for entry in self._heap if not entry[-1].gone)

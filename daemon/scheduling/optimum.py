@@ -1,4 +1,4 @@
-"""The exact optimum of small instances, by constraint programming. Pure; needs the extra `simulate`.
+"""The exact optimum of small instances, by constraint programming. Needs the extra `simulate`.
 
 The model is the simulation's world: a load takes seconds and holds the weights from its begin, one
 load at a time on a device; a run holds its reservation beside the weights, within budgets and
@@ -44,7 +44,6 @@ def solve(
     *,
     known: Outcome | None = None,
     limit_s: float = 60.0,
-    cores: int = 2,
 ) -> Optimum:
     """Return the optimum of sum(weight * (end - arrival)), seconds.
 
@@ -55,7 +54,6 @@ def solve(
         costs: of loads and unloads.
         known: a schedule to start from.
         limit_s: seconds to search; then `bound` may be below `cost`.
-        cores: to search with.
 
     Raises:
         NoScheduleError: none was found in time.
@@ -68,7 +66,6 @@ def solve(
     problem.finish(known)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = limit_s
-    solver.parameters.num_workers = cores
     if solver.solve(problem.model) not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         raise NoScheduleError(f"none in {limit_s:g} s for {len(trace)} jobs")
     arrived = sum(each.weight * each.arrives_s for each in trace)
@@ -179,9 +176,7 @@ class _Problem:
         for served in known.served if known else ():
             self.model.add_hint(self.starts[served.job.id], _ticks(served.started_s))
         self.model.minimize(
-            sum(
-                job.weight * (self.starts[job.id] + _ticks(job.run_s)) for job in self._trace
-            )
+            sum(job.weight * (self.starts[job.id] + _ticks(job.run_s)) for job in self._trace)
         )
 
 

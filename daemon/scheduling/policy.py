@@ -1,24 +1,27 @@
-"""The first policy: interactive first, resident model first, oldest first, nobody for ever last.
+"""The policy: what is worth most per second goes first, and nobody waits for ever.
 
 A policy is asked for one command at a time and changes nothing, so it may be asked as often as
 anybody likes. `State` checks what it answers.
 
-A lane is *passed over* while requests wait in it and none of it runs. Whoever is passed over for
-longer than the bound has the first right to a device, and an interactive lane has it at once over
-batch work: the lane makes a *claim* there. Later lanes start nothing that stands in the claim's
-way; models that must go drain, are evicted, and the lane's model loads.
+Who lacks a model or its bytes makes a *claim* on a device: later lanes start nothing there that
+stands in its way; models that must go drain and are evicted, and the lane's model loads. A claim
+is made
+
+- by a lane that was *passed over* for the bound: requests wait in it and none of it runs;
+- by an interactive lane at once;
+- by any other whose work is worth more per second, the switch included, than what it keeps from
+  running (`worth`).
 """
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from daemon.scheduling.claims import Claim, Courtesy, best_claim, eviction
-from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
+from daemon.scheduling.claims import Claim, best_claim
+from daemon.scheduling.commands import Command, LoadModel, StartRun
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.prefetch import prefetch
 from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.room import lacks_only_bytes, loading_on, pursue, spare_room
 from daemon.scheduling.state import State
-from daemon.scheduling.victims import bytes_needed, weights
 from daemon.scheduling.worth import is_worth, load_order, piece_of
 
 LINGER_S = 0.2
@@ -29,12 +32,15 @@ usually being claimed at this moment."""
 class Policy(Protocol):
     """Chooses the next command. Reads the state and changes nothing."""
 
+    fair: bool
+    """Whether a lane's requests are in fair order among users; else the oldest comes first."""
+
     def next_command(self, state: State, now: float) -> Command | None:
         """Return the next command to carry out at once, None when there is none."""
         ...
 
-    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
-        """Whether it would start another run of the lane there if a slot were free."""
+    def claims(self, state: State, now: float) -> Mapping[int, Claim]:
+        """Return the claims on devices, which a run must not stand in the way of."""
         ...
 
     def next_deadline(self, state: State, now: float) -> float | None:
@@ -43,80 +49,66 @@ class Policy(Protocol):
 
 
 class IndexPolicy:
-    """Serves what is worth most per second, within a bound on how long anything waits. Seconds."""
+    """Serves what is worth most per second, within a bound on how long a lane is passed over.
+
+    Args:
+        max_pass_over_s: the bound.
+        linger_s: how long an idle model is spared by who has no first right.
+        preload: models that are loaded where there is room and nobody waits, the first one first.
+    """
+
+    fair = True
 
     def __init__(
-        self, max_pass_over_s: float, linger_s: float = LINGER_S, *, prefetches: bool = True
+        self, max_pass_over_s: float, linger_s: float = LINGER_S, preload: Sequence[str] = ()
     ) -> None:
         self.max_pass_over_s = max_pass_over_s
-        self.prefetches = prefetches
         self.linger_s = linger_s
+        self.preload = tuple(preload)
 
     def next_command(self, state: State, now: float) -> Command | None:
         """Return the next command.
 
         For each lane with waiting requests, in order of right:
 
-        1. A slot is free and no earlier lane's claim forbids it: start the oldest request.
-        2. The lane has the first right, or is worth more than what it keeps from running: claim a
-           device; evict what is idle there, or load.
+        1. A slot is free and no earlier lane's claim forbids it: start its next request.
+        2. It has a claim: evict what is idle and must go, or load.
 
         Then for each of them that has no claim, in the same order:
 
-        3. Load its model, or evict idle ones for it, if nobody is kept waiting by that.
+        3. Load its model where there is room.
+
+        Nobody lacks a model:
+
+        4. Load what is to be there in any case.
         """
-        if not state.waiting:
-            return self._prefetch(state, {}, set(), now)
         lanes = self._by_right(state, now)
         claims: dict[int, Claim] = {}
         for lane in lanes:
             if (start := _start(state, lane, claims)) is not None:  # 1
                 return start
             if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
-                if (step := _pursue(state, claim)) is not None:
+                spared_s = 0.0 if self._has_first_right(lane, now) else self.linger_s
+                if (step := pursue(state, claim, now - spared_s)) is not None:
                     return step
                 claims[claim.placement.device] = claim
         claimants = {id(claim.lane) for claim in claims.values()}
         for lane in lanes:
             if id(lane) not in claimants:  # 3
-                step = self._make_room(state, lane, lanes, claims, now)
-                if step is not None:
-                    return step
-        absent = {lane.model.name for lane in lanes if not state.present(lane.model.name)}
-        return self._prefetch(state, claims, absent, now)
+                load = _load_into_room(state, lane, claims, now)
+                if load is not None:
+                    return load
+        if all(state.present(lane.model.name) for lane in lanes):  # 4
+            return self._preload(state, claims, now)
+        return None
 
-    def _prefetch(
-        self, state: State, claims: dict[int, Claim], absent: set[str], now: float
-    ) -> Command | None:
-        """Load what will be asked for, where nobody waits for the device."""
-        if absent or not self.prefetches:
-            return None
-        steps = (prefetch(state, device, now) for device in state.ledgers if device not in claims)
-        return next((step for step in steps if step is not None), None)
-
-    def _claim(
-        self, state: State, lane: Lane, claims: dict[int, Claim], now: float
-    ) -> Claim | None:
-        """Return the lane's claim, None where it has no right to one."""
-        if self._has_first_right(lane, now):
-            return best_claim(state, lane, claims, now)
-        if _is_behind(state, lane) or any(
-            _lacks_only_slots(state, lane, each) for each in state.placements_of[lane.model.name]
-        ):
-            return None
-        claim = best_claim(state, lane, claims, now)
-        return claim if claim is not None and is_worth(state, claim) else None
-
-    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
-        """Whether no claim of a lane with the first right forbids it."""
+    def claims(self, state: State, now: float) -> dict[int, Claim]:
+        """Return the claims by device, as `next_command` would make them."""
         claims: dict[int, Claim] = {}
-        for other in self._by_right(state, now):
-            if other is lane:
-                continue
-            if (claim := self._claim(state, other, claims, now)) is not None:
+        for lane in self._by_right(state, now):
+            if (claim := self._claim(state, lane, claims, now)) is not None:
                 claims[claim.placement.device] = claim
-        standing = claims.get(placement.device)
-        return standing is None or not standing.forbids(state, lane, placement)
+        return claims
 
     def next_deadline(self, state: State, now: float) -> float | None:
         """Return when a lane becomes overdue, an idle model evictable, or a back-off ends."""
@@ -137,95 +129,85 @@ class IndexPolicy:
         return not lane.running and lane.since_s + self.max_pass_over_s <= now
 
     def _has_first_right(self, lane: Lane, now: float) -> bool:
-        return lane.waiting > 0 and (lane.interactive or self._overdue(lane, now))
+        return lane.interactive or self._overdue(lane, now)
 
     def _by_right(self, state: State, now: float) -> list[Lane]:
         """Return the lanes with waiting requests, best right first.
 
         1. Overdue ones, longest passed over first.
         2. Interactive ones, oldest first.
-        3. Those whose model isn't there, in the order in which loads are best.
+        3. Those that lack their model or its bytes, in the order in which loads are best.
         4. The others, by the weight that they serve per second.
+
+        A lane keeps its place among the third while its model loads, or two would undo each
+        other's loads for ever.
         """
         lanes = [lane for lane in state.lanes.values() if lane.waiting]
-        if len(lanes) < 2:
-            return lanes
-        overdue, interactive, absent, present = [], [], [], []
+        overdue: list[Lane] = []
+        interactive: list[Lane] = []
+        lacking: list[Lane] = []
+        running: list[Lane] = []
         for lane in lanes:
             if self._overdue(lane, now):
                 overdue.append(lane)
             elif lane.interactive:
                 interactive.append(lane)
-            elif state.present(lane.model.name):
-                present.append(lane)
+            elif _lacks_only_slots(state, lane):
+                running.append(lane)
             else:
-                absent.append(lane)
+                lacking.append(lane)
         overdue.sort(key=lambda lane: lane.since_s)
         interactive.sort(key=lambda lane: lane.head().request.created_s)
-        present.sort(key=lambda lane: -piece_of(state, lane).rate)
-        return [*overdue, *interactive, *load_order(state, absent), *present]
+        if len(running) > 1:
+            running.sort(key=lambda lane: -piece_of(state, lane).rate)
+        return [*overdue, *interactive, *load_order(state, lacking), *running]
 
-    def _make_room(
-        self, state: State, lane: Lane, wanted: list[Lane], claims: dict[int, Claim], now: float
-    ) -> Command | None:
-        """Make room for a lane without a claim, if nobody is kept waiting by that.
+    def _claim(
+        self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
+    ) -> Claim | None:
+        """Return the lane's claim, None where it has no right to one.
 
-        3.1 Its model is being loaded, or in back-off: nothing.
-        3.2 Its model is resident and only the device's memory for the run is missing: evict idle
-            models there.
-        3.3 A device has room for weights and run: load there, on the emptiest.
-        3.4 A device would have room without its idle models: evict them. Where the lane's model
-            runs elsewhere already, only those that were idle for the whole bound.
+        1. First right: wherever it is served soonest.
+        2. Its model runs better work first: none.
+        3. Only a slot is missing: a copy elsewhere, in place of what was idle for the whole bound.
+        4. Otherwise if it is worth it.
         """
-        places = state.placements_of[lane.model.name]
-        loading = any(place.residency is Residency.LOADING for place in places)
-        if loading or state.back_offs[lane.model.name].active(now):  # 3.1
+        if self._has_first_right(lane, now):  # 1
+            return best_claim(state, lane, claims, now)
+        if _is_behind(state, lane):  # 2
             return None
-        keep = {other.model.name for other in wanted}
-        courtesy = Courtesy(keep, 0.0 if lane.interactive else self.linger_s, now)
-        return self._room_for_run(state, lane, claims, courtesy) or self._room_for_load(
-            state, lane, claims, courtesy
-        )
+        if _lacks_only_slots(state, lane):  # 3
+            return self._claim_for_copy(state, lane, claims, now)
+        claim = best_claim(state, lane, claims, now)
+        return claim if claim is not None and is_worth(state, claim) else None  # 4
 
-    def _room_for_run(
-        self, state: State, lane: Lane, claims: dict[int, Claim], courtesy: Courtesy
-    ) -> Command | None:
-        need = state.estimates.activation(*lane.key)
-        for place in state.placements_of[lane.model.name]:  # 3.2
-            resident = place.residency is Residency.RESIDENT
-            if (
-                resident
-                and place.device not in claims
-                and _lacks_only_device_bytes(state, lane, place)
-                and (step := eviction(state, place, need, courtesy)) is not None
-            ):
-                return step
+    def _claim_for_copy(
+        self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
+    ) -> Claim | None:
+        if len(state.ledgers) == 1 or not _pays_a_copy(state, lane):
+            return None
+        claim = best_claim(state, lane, claims, now, copy=True)
+        if claim is None or not claim.victims:
+            return None
+        unused = all(
+            not victim.runs
+            and not state.has_work(victim.model.name)
+            and victim.idle_since_s + self.max_pass_over_s <= now
+            for victim in claim.victims
+        )
+        return claim if unused else None
+
+    def _preload(self, state: State, claims: Mapping[int, Claim], now: float) -> Command | None:
+        for model in self.preload:
+            if model in state.models and not state.present(model):
+                lane = next(each for each in state.lanes_by_model[model] if not each.interactive)
+                if (load := _load_into_room(state, lane, claims, now)) is not None:
+                    return load
         return None
 
-    def _room_for_load(
-        self, state: State, lane: Lane, claims: dict[int, Claim], courtesy: Courtesy
-    ) -> Command | None:
-        model = lane.model.name
-        need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
-        cold = [
-            place
-            for place in state.placements_of[model]
-            if place.residency is Residency.COLD and not _loading_on(state, place.device)
-        ]
-        roomy = [place for place in cold if _room(state, place.device, claims) >= need]
-        if roomy:  # 3.3
-            best = max(roomy, key=lambda place: state.ledgers[place.device].free_bytes)
-            return LoadModel(model, best.device)
-        if state.resident(model):  # 3.4
-            courtesy = replace(courtesy, linger_s=self.max_pass_over_s)
-        steps = (
-            eviction(state, place, need, courtesy) for place in cold if place.device not in claims
-        )
-        return next((step for step in steps if step is not None), None)
 
-
-def _start(state: State, lane: Lane, claims: dict[int, Claim]) -> StartRun | None:
-    """Start the lane's oldest request on the least busy placement that may take it."""
+def _start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | None:
+    """Start the lane's next request on the least busy placement that may take it."""
     best: Placement | None = None
     for place in state.placements_of[lane.model.name]:
         claim = claims.get(place.device)
@@ -240,38 +222,38 @@ def _start(state: State, lane: Lane, claims: dict[int, Claim]) -> StartRun | Non
     return StartRun(lane.head().request.id, lane.model.name, best.device)
 
 
-def _pursue(state: State, claim: Claim) -> Command | None:
-    """Return what brings a claim nearer now: evict an idle victim, else load."""
-    place = claim.placement
-    idle = [victim for victim in claim.victims if not victim.runs]
-    free = state.ledgers[place.device].free_bytes + sum(
-        weights(state, each)
-        for each in state.placements_on[place.device]
-        if each in idle or each.residency is Residency.EVICTING
-    )
-    if free < bytes_needed(state, claim.lane, place):
-        return None  # who is idle may be of use until others have ended
-    for victim in idle:
-        if victim.residency is Residency.RESIDENT:
-            return UnloadModel(victim.model.name, victim.device)
-    model = place.model.name
-    if place.residency is not Residency.COLD or _loading_on(state, place.device):
+def _load_into_room(
+    state: State, lane: Lane, claims: Mapping[int, Claim], now: float
+) -> LoadModel | None:
+    """Load the lane's model on the emptiest device with room for weights and run, if any.
+
+    1. It is being loaded, or in back-off: nothing.
+    2. It is there, and its work will be over before another copy is: nothing.
+    """
+    model = lane.model.name
+    places = state.placements_of[model]
+    loading = any(place.residency is Residency.LOADING for place in places)
+    if loading or state.back_offs[model].active(now):  # 1
         return None
-    if state.ledgers[place.device].free_bytes < state.estimates.weights(model):
+    if state.present(model) and not _pays_a_copy(state, lane):  # 2
         return None
-    return LoadModel(model, place.device)
+    need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
+    roomy = [
+        place
+        for place in places
+        if place.residency is Residency.COLD
+        and not loading_on(state, place.device)
+        and spare_room(state, place.device, claims) >= need
+    ]
+    if not roomy:
+        return None
+    best = max(roomy, key=lambda place: state.ledgers[place.device].free_bytes)
+    return LoadModel(model, best.device)
 
 
-def _loading_on(state: State, device: int) -> bool:
-    """Whether the device is loading: nothing loads beside another load."""
-    return any(place.residency is Residency.LOADING for place in state.placements_on[device])
-
-
-def _room(state: State, device: int, claims: dict[int, Claim]) -> int:
-    """Free bytes that no claim needs."""
-    claim = claims.get(device)
-    free = state.ledgers[device].free_bytes
-    return free if claim is None else min(free, claim.spare_bytes)
+def _pays_a_copy(state: State, lane: Lane) -> bool:
+    """Whether the waiting work takes longer than it takes to load another copy."""
+    return piece_of(state, lane).seconds > state.durations.load_s(lane.model.name)
 
 
 def _is_behind(state: State, lane: Lane) -> bool:
@@ -283,20 +265,9 @@ def _is_behind(state: State, lane: Lane) -> bool:
     )
 
 
-def _lacks_only_slots(state: State, lane: Lane, place: Placement) -> bool:
-    """Whether the model is there, or comes, and nothing but a slot or budget is missing."""
-    if place.residency not in PRESENT:
-        return False
-    return not _lacks_only_device_bytes(state, lane, place)
-
-
-def _lacks_only_device_bytes(state: State, lane: Lane, place: Placement) -> bool:
-    """Whether the lane would start on the placement if the device had more free bytes."""
-    quality = lane.quality
-    need = state.estimates.activation(*lane.key)
-    return (
-        place.runs < lane.model.max_concurrent
-        and place.runs_by_quality.get(quality.name, 0) < quality.concurrency
-        and state.ledgers[place.device].budget_room_of(lane.model.name) >= need
-        and state.ledgers[place.device].free_bytes < need
+def _lacks_only_slots(state: State, lane: Lane) -> bool:
+    """Whether the model is somewhere, or comes, and nothing but a slot or budget may be missing."""
+    return any(
+        place.residency in PRESENT and not lacks_only_bytes(state, lane, place)
+        for place in state.placements_of[lane.model.name]
     )

@@ -6,6 +6,7 @@ differ in who is next and in who has to go.
 
 from collections.abc import Callable, Mapping
 
+from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import Placement, Residency
@@ -23,6 +24,8 @@ class RivalPolicy:
         strict: nobody starts before the first one has.
         drain: nobody starts before one that waits for bytes has got them.
     """
+
+    fair = False
 
     def __init__(
         self, order: Callable[[Lane], float], *, strict: bool = False, drain: bool = False
@@ -46,10 +49,10 @@ class RivalPolicy:
                 break
         return None if head is None else self._make_room(state, head)
 
-    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
-        """Whether it would start another run of the lane there: it always would."""
-        del state, lane, placement, now
-        return True
+    def claims(self, state: State, now: float) -> Mapping[int, Claim]:
+        """Return none: whoever finds room may start."""
+        del state, now
+        return {}
 
     def next_deadline(self, state: State, now: float) -> float | None:
         """Return when a back-off ends; nothing else changes by itself."""

@@ -5,7 +5,7 @@ Every request that is submitted ends in exactly one of started, refused, withdra
 command comes next is the policy's choice; that it breaks nothing is checked by `State`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from daemon.jobs import ErrorCode
@@ -27,10 +27,11 @@ class Scheduler:
         devices: Iterable[DeviceSpec],
         *,
         max_pass_over_s: float,
+        preload: Sequence[str] = (),
         policy: Policy | None = None,
     ) -> None:
-        self.state = State(models, devices)
-        self._policy = policy or IndexPolicy(max_pass_over_s)
+        self._policy = policy or IndexPolicy(max_pass_over_s, preload=preload)
+        self.state = State(models, devices, fair=self._policy.fair)
         self._draining = False
 
     # Events of requests.
@@ -55,7 +56,7 @@ class Scheduler:
         4. Otherwise it waits.
         """
         state, model, quality = self.state, request.model, request.quality
-        if request.id in state.waiting or request.id in state.runs:
+        if self.knows(request.id):
             raise ValueError(f"request {request.id} was submitted before and hasn't ended")
         if (model, quality, request.interactive) not in state.lanes:  # 1
             message = f"model {model} in quality {quality} isn't served by this worker"
@@ -76,10 +77,20 @@ class Scheduler:
         return self._decide(now)
 
     def run_ended(
-        self, request_id: str, now: float, peak_bytes: int | None = None
+        self,
+        request_id: str,
+        now: float,
+        peak_bytes: int | None = None,
+        *,
+        completed: bool = True,
     ) -> list[Command]:
-        """Take back what a run held; raises KeyError if there is no such run."""
+        """Take back what a run held; raises KeyError if there is no such run.
+
+        Only what was completed says how long such runs take.
+        """
         run = self.state.end(request_id, now)
+        if completed:
+            self.state.durations.runs[run.lane.key].observe(now - run.started_s)
         if peak_bytes is not None:
             self.state.estimates.observe(*run.lane.key, peak_bytes)
         return self._decide(now)
@@ -130,6 +141,11 @@ class Scheduler:
         self.state.lose(model, device, now)
         return self._decide(now)
 
+    def count_unclaimed(self, counts: Mapping[tuple[str, str], int], now: float) -> list[Command]:
+        """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
+        self.state.count_unclaimed(counts)
+        return self._decide(now)
+
     def tick(self, now: float) -> list[Command]:
         """Look again: a deadline has passed."""
         return self._decide(now)
@@ -139,6 +155,10 @@ class Scheduler:
         self._draining = True
 
     # Questions.
+
+    def knows(self, request_id: str) -> bool:
+        """Whether the request waits or runs."""
+        return request_id in self.state.waiting or request_id in self.state.runs
 
     def demand(self, now: float) -> tuple[Demand, ...]:
         """Return the jobs that could be taken now; nothing while draining."""

@@ -4,9 +4,10 @@ A policy reads it and asks as often as it likes; only the scheduler calls what c
 change is checked by the ledger and by the residency table, so that no policy can break them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from daemon.scheduling.fairness import FairShares
 from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
 from daemon.scheduling.residency import PRESENT, BackOff, Change, Placement, Residency
@@ -29,10 +30,14 @@ class Run:
 class State:
     """The facts. Bytes are integers, times are seconds of the caller's clock."""
 
-    def __init__(self, models: Iterable[ModelSpec], devices: Iterable[DeviceSpec]) -> None:
+    def __init__(
+        self, models: Iterable[ModelSpec], devices: Iterable[DeviceSpec], *, fair: bool = True
+    ) -> None:
         self.models = {model.name: model for model in models}
         self.estimates = Estimates(self.models.values())
         self.durations = Durations(self.models.values())
+        self.shares = FairShares()
+        self._fair = fair
         self.ledgers = {device.index: Ledger(device) for device in devices}
         self.placements = {
             (name, device): Placement(model, device)
@@ -66,6 +71,10 @@ class State:
     def lanes_of(self, model: str) -> Iterator[Lane]:
         """Return the model's lanes."""
         return (lane for lane in self.lanes.values() if lane.model.name == model)
+
+    def has_work(self, model: str) -> bool:
+        """Whether requests for the model wait, here or in the table."""
+        return any(lane.waiting or lane.unclaimed for lane in self.lanes_by_model[model])
 
     def waiting_in(self, model: str, quality: str) -> int:
         """Return how many requests of one class wait."""
@@ -112,10 +121,18 @@ class State:
 
     # Changes.
 
+    def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
+        for (model, quality, interactive), lane in self.lanes.items():
+            lane.unclaimed = 0 if interactive else counts.get((model, quality), 0)
+
     def submit(self, request: AdmissionRequest, now: float) -> None:
         """Let a request wait in its lane."""
         lane = self.lanes[request.model, request.quality, request.interactive]
-        self.waiting[request.id] = lane.add(request, now)
+        share_s = self.durations.run_s(lane.key) / lane.quality.concurrency
+        tag = self.shares.tag(request.user, share_s) if self._fair else 0.0
+        self.waiting[request.id] = lane.add(request, now, tag)
+        lane.unclaimed = max(0, lane.unclaimed - 1)
         self.waiting_of[request.model] += 1
         self.arrivals[request.model].arrived(now)
 
@@ -136,6 +153,7 @@ class State:
             raise AssertionError(f"{request_id} can't start: no slot of {model} on {device}")
         need = self.estimates.activation(model, quality)
         self.ledgers[device].reserve(request_id, model, need)
+        self.shares.started(waiting.tag)
         placement.runs += 1
         placement.served += 1
         by_quality = placement.runs_by_quality
@@ -145,7 +163,7 @@ class State:
         self.runs[request_id] = Run(request, lane, placement, placement.load_number, now)
 
     def end(self, request_id: str, now: float) -> Run:
-        """Forget a run; raises KeyError if there is none. What it took is remembered.
+        """Forget a run; raises KeyError if there is none.
 
         1. Its engine lives: the reservation is free.
         2. Its engine is being reaped: the bytes are free only when that is done.
@@ -153,7 +171,6 @@ class State:
         """
         run = self.runs.pop(request_id)
         run.lane.run_ended(now)
-        self.durations.runs[run.lane.key].observe(now - run.started_s)
         placement = run.placement
         if placement.load_number != run.load_number:
             return run  # 3, and a successor was loaded
@@ -175,8 +192,15 @@ class State:
         placement.load_number += 1
         placement.served = 0
         placement.changed_s = now
+        self._charge(model)
         weights, budget = self.estimates.weights(model), placement.model.budget_bytes
         self.ledgers[device].hold_weights(model, weights, budget)
+
+    def _charge(self, model: str) -> None:
+        """Charge a load to who is next for the model."""
+        waiting = [lane for lane in self.lanes_by_model[model] if lane.waiting]
+        if waiting:
+            self.shares.charge(waiting[0].head().request.user, self.durations.load_s(model))
 
     def loaded(self, model: str, device: int, measured: int, now: float) -> bool:
         """Settle a load; False when it took more than there is: it must be unloaded."""

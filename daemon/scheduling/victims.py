@@ -64,7 +64,7 @@ def least_busy(state: State, now: float) -> Key:
     missed = _least_missed(state, now)
 
     def key(placement: Placement) -> tuple[float, ...]:
-        waited_for = not placement.runs and state.waiting_of[placement.model.name] > 0
+        waited_for = not placement.runs and state.has_work(placement.model.name)
         loading = placement.residency is Residency.LOADING
         return (loading, placement.runs, waited_for, *missed(placement)[1:])
 
@@ -104,7 +104,9 @@ def ready_s(
             held = weights(state, each) + ledger.reserved_by(each.model.name)
             ends.append((each.drained_s(now), held))
         else:
-            ends.extend((at, ledger.reservation(each.model.name, run)) for run, at in each.ends_s.items())
+            ends.extend(
+                (at, ledger.reservation(each.model.name, run)) for run, at in each.ends_s.items()
+            )
     for at, n_bytes in sorted(ends):
         if missing <= 0:
             break
@@ -118,15 +120,16 @@ def _loss(
 ) -> float:
     """Return the weighted seconds that are lost by a choice.
 
-    The lane waits until the bytes are free. Who waits for a victim waits for its load, and so
-    does whoever is to be expected while the lane is served.
+    The lane waits until the bytes are free. Who waits for a victim waits for a run of the lane
+    and for a load, and whoever is to be expected meanwhile waits for the load.
     """
-    waiting = sum(each.weight * each.waiting for each in state.lanes_by_model[lane.model.name])
+    waiting = sum(each.weight * each.backlog for each in state.lanes_by_model[lane.model.name])
     loss = waiting * (ready_s(state, lane, place, victims, now) - now)
     for victim in victims:
         name = victim.model.name
         lanes = state.lanes_by_model[name]
-        waits = sum(each.weight * each.waiting for each in lanes)
-        expected = state.arrivals[name].per_second(now) * state.durations.run_s(lane.key)
-        loss += (waits + min(1.0, expected)) * state.durations.load_s(name)
+        waits = sum(each.weight * each.backlog for each in lanes)
+        run_s, load_s = state.durations.run_s(lane.key), state.durations.load_s(name)
+        expected = min(1.0, state.arrivals[name].per_second(now) * run_s)
+        loss += waits * (run_s + load_s) + expected * load_s
     return loss

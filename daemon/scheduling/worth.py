@@ -30,7 +30,7 @@ class Piece:
 
 def piece_of(state: State, lane: Lane) -> Piece:
     """Return the lane's waiting work; the last slots may stay empty."""
-    count, slots = lane.waiting, lane.quality.concurrency
+    count, slots = lane.backlog, lane.quality.concurrency
     run_s = state.durations.run_s(lane.key)
     return Piece(count * lane.weight, max(1e-3, math.ceil(count / slots) * run_s))
 
@@ -47,7 +47,7 @@ def best_rate(set_up_s: float, pieces: Iterable[Piece]) -> float:
 
 def pieces_of(state: State, model: str) -> list[Piece]:
     """Return the waiting work of one model."""
-    return [piece_of(state, lane) for lane in state.lanes_by_model[model] if lane.waiting]
+    return [piece_of(state, lane) for lane in state.lanes_by_model[model] if lane.backlog]
 
 
 def is_worth(state: State, claim: Claim) -> bool:
@@ -55,42 +55,51 @@ def is_worth(state: State, claim: Claim) -> bool:
 
     Its seconds are those of the switch and of its work, and of the switch back to each victim
     that still has work. The time until the victims' runs have ended counts for neither side.
+    While anything runs on the device, a model that was loaded for work that still waits stays:
+    two could undo each other's loads for ever.
     """
     model, device = claim.placement.model.name, claim.placement.device
     set_up_s, displaced = 0.0, 0.0
     if claim.placement.residency is Residency.COLD:
         set_up_s += state.durations.load_s(model)
+    busy = any(place.runs for place in state.placements_on[device])
     for victim in claim.victims:
         name = victim.model.name
-        if victim.served == 0 and state.waiting_of[name]:
+        if busy and not victim.served and state.has_work(name):
             return False
         set_up_s += state.durations.unload_s(name)
-        if state.waiting_of[name]:
+        if state.has_work(name):
             set_up_s += state.durations.load_s(name) + state.durations.unload_s(model)
     for place in state.placements_on[device]:
-        if place.residency in PRESENT and state.waiting_of[place.model.name]:
+        if place.residency in PRESENT and state.has_work(place.model.name):
             displaced += best_rate(0.0, _displaced(state, claim, place))
     return best_rate(set_up_s, pieces_of(state, model)) > displaced
 
 
 def _displaced(state: State, claim: Claim, place: Placement) -> list[Piece]:
-    """Return the work that would go on at the placement if nobody claimed the device."""
-    free = state.ledgers[place.device].free_bytes
+    """Return the work that would go on at the placement if nobody claimed the device.
+
+    What doesn't find its bytes even when all runs have ended doesn't go on: of two models that
+    block one another, one must go.
+    """
+    ledger = state.ledgers[place.device]
+    free = ledger.free_bytes
     for other in state.placements_on[place.device]:
+        free += ledger.reserved_by(other.model.name)
         if other.residency is Residency.EVICTING:
-            free += state.ledgers[place.device].weights_of(other.model.name)
+            free += ledger.weights_of(other.model.name)
     return [
         piece_of(state, lane)
         for lane in state.lanes_by_model[place.model.name]
-        if lane.waiting
+        if lane.backlog
         and lane is not claim.lane
-        and (place.runs or state.estimates.activation(*lane.key) <= free)
+        and state.estimates.activation(*lane.key) <= free
         and claim.forbids(state, lane, place)
     ]
 
 
 def load_order(state: State, lanes: list[Lane]) -> list[Lane]:
-    """Order lanes of models that aren't there by which load should come first.
+    """Order lanes that lack their model, or bytes, by which should get them first.
 
     Each is compared with each other: who goes first makes the other one wait for its load, and
     for all its work too where the two don't fit on a device together.
@@ -127,7 +136,7 @@ class _Facts:
         need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
         return cls(
             sum(piece.weight for piece in pieces),
-            state.durations.load_s(model),
+            0.0 if state.present(model) else state.durations.load_s(model),
             sum(piece.seconds for piece in pieces) + state.durations.unload_s(model),
             need,
         )

@@ -38,6 +38,9 @@ class FakeClock:
         self.timers.append(FakeTimer(when, callback))
         return self.timers[-1]
 
+    def call_soon(self, callback: Callable[[], None]) -> object:
+        return asyncio.get_running_loop().call_soon(callback)
+
     def advance(self, seconds: float) -> None:
         self.now += seconds
         due = [each for each in self.timers if each.when <= self.now and not each.cancelled]

@@ -4,10 +4,9 @@ import pytest
 from virtual_gpu import ALL, CHAT, SDXL, VIDEO, device, model, request
 
 from daemon.jobs import ErrorCode
+from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
-from daemon.scheduling.lanes import Lane
 from daemon.scheduling.models import GIB, ModelSpec
-from daemon.scheduling.residency import Placement
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.state import State
 
@@ -116,7 +115,8 @@ def test_a_copy_that_fails_to_load_harms_nobody() -> None:
     one.submit(request("a", "video"), 0)
     one.load_done("video", 0, VIDEO.weights_bytes, 10)
 
-    assert one.submit(request("b", "video"), 11) == [LoadModel("video", 1)]
+    assert one.submit(request("b", "video"), 11) == []
+    assert one.submit(request("d", "video"), 12) == [LoadModel("video", 1)]
     assert one.load_failed("video", 1, ErrorCode.MODEL_LOAD_FAILED, "bad", 12) == []
     assert one.submit(request("c", "video"), 13) == []
     assert one.run_ended("a", 14) == [StartRun("b", "video", 0)]
@@ -147,8 +147,11 @@ def test_weights_above_what_is_free_are_loaded_again_with_enough_room() -> None:
     one.tick(30)
     assert one.submit(request("a", "second"), 30) == [LoadModel("second", 0)]
 
-    assert one.load_done("second", 0, 6 * GIB, 40) == [UnloadModel("second", 0)]
-    assert one.unload_done("second", 0, 41) == [UnloadModel("first", 0)]
+    assert one.load_done("second", 0, 6 * GIB, 40) == [
+        UnloadModel("second", 0),
+        UnloadModel("first", 0),
+    ]
+    assert one.unload_done("second", 0, 41) == []
     assert one.unload_done("first", 0, 42) == [LoadModel("second", 0)]
     assert one.load_done("second", 0, 6 * GIB, 52) == [StartRun("a", "second", 0)]
 
@@ -169,12 +172,12 @@ def test_requests_that_larger_weights_leave_no_room_for_are_refused() -> None:
 
 def test_bytes_of_a_lost_engine_are_free_only_when_it_is_gone() -> None:
     """Its runs may end before; the other model loads after `unload_done`."""
-    one = resident(VIDEO, SDXL)
-    one.submit(request("s", "sdxl", "high"), 20)
+    one = resident(VIDEO, SDXL, usable=18)
+    one.submit(request("s", "sdxl"), 20)
 
     assert one.engine_lost("video", 0, 21) == []
     assert one.run_ended("r", 22) == []
-    assert one.state.ledgers[0].free_bytes == 7 * GIB
+    assert one.state.ledgers[0].free_bytes == 2 * GIB
     assert one.unload_done("video", 0, 23) == [LoadModel("sdxl", 0)]
 
 
@@ -207,14 +210,14 @@ def test_an_engine_that_dies_while_it_is_unloaded_is_no_news() -> None:
 
 def test_ticks_at_the_deadline_suffice() -> None:
     """Nothing happens between deadlines, and something may at each."""
-    one = resident(VIDEO, SDXL)
-    one.submit(request("s", "sdxl", "high"), 20)
+    one = resident(VIDEO, SDXL, usable=18)
+    one.submit(request("s", "sdxl"), 20)
     assert one.next_deadline(20) == 80
     one.run_ended("r", 30)
 
-    assert one.next_deadline(30) == 31
-    assert one.tick(30.99) == []
-    assert one.tick(31) == [UnloadModel("video", 0)]
+    assert one.next_deadline(30) == 30.2
+    assert one.tick(30.19) == []
+    assert one.tick(30.2) == [UnloadModel("video", 0)]
 
 
 def test_peaks_reach_the_estimates() -> None:
@@ -229,28 +232,30 @@ def test_a_policy_that_answers_nonsense_is_stopped() -> None:
     """State checks every command, so that a better policy can't be a worse one."""
     one = resident(CHAT, SDXL)
     with pytest.raises(AssertionError, match="has 1 runs"):
-        one.state.evict("chat", 0)
-    one.state.load("sdxl", 0)
+        one.state.evict("chat", 0, 20)
+    one.state.load("sdxl", 0, 20)
     one.state.submit(request("s", "sdxl"), 20)
     with pytest.raises(AssertionError, match="no slot of sdxl on 0"):
         one.state.start("s", 0, 20)
     both = scheduler(CHAT, SDXL)
-    both.state.load("sdxl", 0)
+    both.state.load("sdxl", 0, 20)
     with pytest.raises(AssertionError, match="beside another load"):
-        both.state.load("chat", 0)
+        both.state.load("chat", 0, 20)
 
 
 def test_a_policy_may_refuse() -> None:
     """The command is carried out like any other."""
 
     class Refusing:
+        fair = True
+
         def next_command(self, state: State, now: float) -> Command | None:
             return next(
                 (RefuseRequest(name, ErrorCode.NETWORK_ERROR, "no") for name in state.waiting), None
             )
 
-        def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
-            return True
+        def claims(self, state: State, now: float) -> dict[int, Claim]:
+            return {}
 
         def next_deadline(self, state: State, now: float) -> None:
             return None

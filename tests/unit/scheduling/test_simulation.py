@@ -7,9 +7,8 @@ import pytest
 from virtual_gpu import CHAT, SDXL, VIDEO, WAN, device
 
 from daemon.scheduling import rivals
-from daemon.scheduling.lanes import Lane
+from daemon.scheduling.claims import Claim
 from daemon.scheduling.policy import Policy
-from daemon.scheduling.residency import Placement
 from daemon.scheduling.simulation import Costs, Outcome, Simulation, StandstillError
 from daemon.scheduling.state import State
 from daemon.scheduling.trace import MIX, RUN_S, Trace, TraceJob, generate
@@ -50,8 +49,8 @@ def test_a_job_takes_its_load_and_its_run() -> None:
 
 
 def test_a_switch_pays_for_the_eviction_too() -> None:
-    """Video in high quality needs what SDXL holds: unload, load, run."""
-    outcome = simulated([job("a", "sdxl"), job("b", "video", "high", at=100)])
+    """Video needs what SDXL holds: unload, load, run."""
+    outcome = simulated([job("a", "sdxl"), job("b", "video", at=100)], gb=18)
 
     assert outcome.served[1].wait_s == 16
 
@@ -130,11 +129,13 @@ def test_shortest_first_is_by_class() -> None:
 class Idle:
     """A policy that never does anything."""
 
+    fair = True
+
     def next_command(self, state: State, now: float) -> None:
         return None
 
-    def lets_start(self, state: State, lane: Lane, placement: Placement, now: float) -> bool:
-        return False
+    def claims(self, state: State, now: float) -> dict[int, Claim]:
+        return {}
 
     def next_deadline(self, state: State, now: float) -> None:
         return None
