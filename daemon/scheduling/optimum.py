@@ -6,12 +6,11 @@ concurrency; an unload gives the weights back at its end. What differs is that t
 jobs, and their seconds, from the start.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
-from daemon.scheduling.simulation import Costs, Outcome
+from daemon.scheduling.simulation import Costs, Outcome, World
 from daemon.scheduling.trace import Trace, TraceJob
 
 TICKS = 10
@@ -37,21 +36,13 @@ class NoScheduleError(Exception):
 
 
 def solve(
-    trace: Trace,
-    models: Iterable[ModelSpec],
-    devices: Sequence[DeviceSpec],
-    costs: Costs,
-    *,
-    known: Outcome | None = None,
-    limit_s: float = 60.0,
+    trace: Trace, world: World, *, known: Outcome | None = None, limit_s: float = 60.0
 ) -> Optimum:
     """Return the optimum of sum(weight * (end - arrival)), seconds.
 
     Args:
         trace: up to about ten jobs; all of them must fit on some device.
-        models: what is served.
-        devices: where.
-        costs: of loads and unloads.
+        world: where, and what moves cost.
         known: a schedule to start from.
         limit_s: seconds to search; then `bound` may be below `cost`.
 
@@ -60,8 +51,8 @@ def solve(
     """
     from ortools.sat.python import cp_model
 
-    problem = _Problem(trace, {each.name: each for each in models}, costs)
-    for device in devices:
+    problem = _Problem(trace, {each.name: each for each in world.models}, world.costs)
+    for device in world.devices:
         problem.add_device(device)
     problem.finish(known)
     solver = cp_model.CpSolver()

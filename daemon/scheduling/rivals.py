@@ -4,11 +4,13 @@ All of them obey the same ledger, budgets and concurrency, and load one model at
 differ in who is next and in who has to go.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
 from daemon.scheduling.lanes import Lane
+from daemon.scheduling.models import ModelSpec
 from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import State
 
@@ -144,10 +146,24 @@ def collate() -> RivalPolicy:
     return RivalPolicy(_oldest)
 
 
-def shortest_first(run_s: Mapping[tuple[str, str], float]) -> RivalPolicy:
-    """The class with the shortest runs first.
+def shortest_first() -> RivalPolicy:
+    """The class with the shortest runs for their weight first."""
+    return RivalPolicy(lambda lane: lane.quality.run_s / lane.quality.weight)
 
-    Args:
-        run_s: average run of each class (model, quality), seconds.
+
+def partition(models: Iterable[ModelSpec]) -> list[ModelSpec]:
+    """Return the models as pools of their own: each holds its whole budget as long as it is there.
+
+    That is a worker process for each type, with its memory limit.
     """
-    return RivalPolicy(lambda lane: run_s.get(lane.key, 0.0))
+    return [
+        replace(
+            model,
+            weights_bytes=model.budget_bytes,
+            qualities={
+                name: replace(quality, footprint_bytes=model.budget_bytes)
+                for name, quality in model.qualities.items()
+            },
+        )
+        for model in models
+    ]

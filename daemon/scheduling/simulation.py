@@ -6,8 +6,8 @@ the seconds that they take. Deadlines are kept as the daemon keeps them.
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, groupby
 
@@ -17,17 +17,31 @@ from daemon.scheduling.policy import Policy
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.trace import Trace, TraceJob
 
-LOAD_S: Mapping[str, float] = {"sdxl": 8.0, "wan": 4.0, "video": 15.0, "chat": 12.0}
-"""Seconds to load each family's weights: 6.6, 2.8, 12 and 3.2 GB from a fast disk; chat's engine
-needs some for itself. Guesses, to be replaced by what a host measures."""
-
 
 @dataclass(frozen=True)
 class Costs:
     """What acts take, in seconds."""
 
-    load_s: Mapping[str, float] = field(default_factory=lambda: LOAD_S)
+    load_s: Mapping[str, float]
     unload_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class World:
+    """A host: what is served, where, and what moves cost. By default as the models say."""
+
+    models: Sequence[ModelSpec]
+    devices: Sequence[DeviceSpec]
+    costs: Costs
+
+    @classmethod
+    def of(cls, models: Sequence[ModelSpec], devices: Sequence[DeviceSpec]) -> "World":
+        """Return a world whose loads take what the models expect."""
+        return cls(models, devices, Costs({model.name: model.load_s for model in models}))
+
+    def run(self, trace: Trace, policy: Policy) -> "Outcome":
+        """Let a trace happen here; raises `StandstillError`."""
+        return Simulation(self, policy).run(trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +95,13 @@ class StandstillError(AssertionError):
 
 
 class Simulation:
-    """One host's life in virtual time.
+    """One host's life in virtual time."""
 
-    Args:
-        models: what is served.
-        devices: where.
-        costs: what loads and unloads take.
-        policy: who decides; None: the shipped policy with its default bound.
-        max_pass_over_s: the shipped policy's bound, seconds.
-    """
-
-    def __init__(
-        self,
-        models: Iterable[ModelSpec],
-        devices: Iterable[DeviceSpec],
-        *,
-        costs: Costs | None = None,
-        policy: Policy | None = None,
-        max_pass_over_s: float = 60.0,
-    ) -> None:
-        self._scheduler = Scheduler(models, devices, max_pass_over_s=max_pass_over_s, policy=policy)
-        self._costs = costs or Costs()
+    def __init__(self, world: World, policy: Policy) -> None:
+        self._scheduler = Scheduler(
+            world.models, world.devices, max_pass_over_s=math.inf, policy=policy
+        )
+        self._costs = world.costs
         self._now = 0.0
         self._events: list[tuple[float, int, Callable[[], list[Command]]]] = []
         self._numbers = count()
@@ -122,6 +122,7 @@ class Simulation:
         for arrives_s, together in groupby(in_order, key=_arrival):
             requests = [job.request() for job in together]
             self._at(arrives_s, partial(self._scheduler.submit_all, requests, arrives_s))
+        self._take(self._scheduler.tick(self._now))
         while self._events or self._scheduler.state.waiting:
             self._step()
         return Outcome(self._served, self._refused, self._loads, self._loading_s)

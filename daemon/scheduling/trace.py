@@ -1,9 +1,10 @@
 """Traces: which jobs arrive when, and how long each one runs. Pure."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from daemon.scheduling.models import ModelSpec
 from daemon.values import AdmissionRequest
 
 
@@ -29,17 +30,6 @@ class TraceJob:
 
 Trace = Sequence[TraceJob]
 
-RUN_S: Mapping[tuple[str, str], float] = {
-    ("sdxl", "fast"): 15.0,
-    ("sdxl", "high"): 30.0,
-    ("wan", "fast"): 5.0,
-    ("wan", "high"): 10.0,
-    ("video", "fast"): 60.0,
-    ("video", "high"): 120.0,
-    ("chat", "fast"): 10.0,
-}
-"""Average generation times of the worker's API document; chat's 5 to 15 s are taken as 10."""
-
 MIX: Mapping[tuple[str, str], float] = {
     ("sdxl", "fast"): 30,
     ("sdxl", "high"): 10,
@@ -58,10 +48,10 @@ _SPREAD = 0.25
 def generate(
     seed: int,
     count: int,
+    models: Iterable[ModelSpec],
     *,
     per_hour: float | None = None,
     mix: Mapping[tuple[str, str], float] = MIX,
-    run_s: Mapping[tuple[str, str], float] = RUN_S,
     users: int = 8,
 ) -> list[TraceJob]:
     """Return a trace; the same seed, the same trace.
@@ -69,19 +59,20 @@ def generate(
     Args:
         seed: of the generator.
         count: jobs.
+        models: their classes' expected seconds and weights count; runs differ by up to 25 %.
         per_hour: arrivals an hour on the average, exponential gaps; None: all there at the start.
-        mix: shares of the classes, (model, quality).
-        run_s: average run of each class, seconds; runs differ by up to 25 %.
+        mix: shares of the classes, (model, quality); those that no model has are left out.
         users: jobs are spread over so many.
     """
     draw = random.Random(seed)  # noqa: S311  a trace, not a secret
-    classes, shares = list(mix), list(mix.values())
+    specs = {(each.name, name): q for each in models for name, q in each.qualities.items()}
+    classes = [key for key in mix if key in specs]
     now, jobs = 0.0, []
     for number in range(count):
         if per_hour is not None:
             now += draw.expovariate(per_hour / 3600)
-        model, quality = draw.choices(classes, shares)[0]
-        seconds = run_s[model, quality] * draw.uniform(1 - _SPREAD, 1 + _SPREAD)
-        user = f"user-{draw.randrange(users)}"
-        jobs.append(TraceJob(f"job-{number}", model, quality, now, round(seconds, 2), user))
+        key = draw.choices(classes, [mix[each] for each in classes])[0]
+        seconds = round(specs[key].run_s * draw.uniform(1 - _SPREAD, 1 + _SPREAD), 1)
+        user, weight = f"user-{draw.randrange(users)}", specs[key].weight
+        jobs.append(TraceJob(f"job-{number}", *key, round(now, 1), seconds, user, weight))
     return jobs

@@ -11,9 +11,11 @@ from functools import partial
 from itertools import count
 
 from daemon.jobs import ErrorCode
+from daemon.model_specs import specs_from
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.models import GIB, DeviceSpec, ModelSpec, QualitySpec
 from daemon.scheduling.scheduler import Scheduler
+from daemon.settings import load_settings
 from daemon.values import AdmissionRequest
 
 
@@ -39,6 +41,9 @@ VIDEO = model("video", 20, 12, 1, fast=(16, 1), high=(20, 1))
 CHAT = model("chat", 4, 3.2, 8, fast=(4, 8))
 NOOP = model("noop", 0, 0, 256, fast=(0, 256))
 ALL = (SDXL, WAN, VIDEO, CHAT, NOOP)
+
+SHIPPED = specs_from(load_settings().models)
+"""The default models, with the seconds that they are expected to take."""
 
 
 def device(capacity: float, index: int = 0, reserve: float = 1.0) -> DeviceSpec:

@@ -4,28 +4,26 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from virtual_gpu import CHAT, SDXL, VIDEO, WAN, device
+from virtual_gpu import SHIPPED, device
 
 from daemon.scheduling import rivals
 from daemon.scheduling.claims import Claim
-from daemon.scheduling.policy import Policy
-from daemon.scheduling.simulation import Costs, Outcome, Simulation, StandstillError
+from daemon.scheduling.policy import IndexPolicy, Policy
+from daemon.scheduling.simulation import Outcome, StandstillError, World
 from daemon.scheduling.state import State
-from daemon.scheduling.trace import MIX, RUN_S, Trace, TraceJob, generate
+from daemon.scheduling.trace import MIX, Trace, TraceJob, generate
 
-MODELS = (SDXL, WAN, VIDEO, CHAT)
-COSTS = Costs({"sdxl": 8.0, "wan": 4.0, "video": 15.0, "chat": 12.0}, unload_s=1.0)
-POLICIES: dict[str, Callable[[], Policy | None]] = {
-    "shipped": lambda: None,
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "shipped": lambda: IndexPolicy(900),
     "fifo": rivals.fifo,
     "lru": rivals.lru,
     "collate": rivals.collate,
-    "shortest first": lambda: rivals.shortest_first(RUN_S),
+    "shortest first": rivals.shortest_first,
 }
 
 
 def simulated(trace: Trace, policy: Policy | None = None, *, gb: float = 24) -> Outcome:
-    return Simulation(MODELS, [device(gb)], costs=COSTS, policy=policy).run(trace)
+    return World.of(SHIPPED, [device(gb)]).run(trace, policy or IndexPolicy(900))
 
 
 def job(
@@ -82,7 +80,7 @@ def test_waits_have_quantiles() -> None:
 def test_every_policy_serves_everything(name: str, gb: float) -> None:
     """No standstill, no endless exchange of models, and the same outcome each time."""
     for seed in range(6):
-        trace = generate(seed, 120, per_hour=300)
+        trace = generate(seed, 120, SHIPPED, per_hour=300)
         outcome = simulated(trace, POLICIES[name](), gb=gb)
 
         assert sorted(order(outcome)) == sorted(each.id for each in trace)
@@ -93,7 +91,7 @@ def test_every_policy_serves_everything(name: str, gb: float) -> None:
 
 def test_fifo_starts_in_the_order_of_arrival() -> None:
     """Whatever it costs."""
-    trace = generate(3, 60, per_hour=600)
+    trace = generate(3, 60, SHIPPED, per_hour=600)
     assert order(simulated(trace, rivals.fifo())) == [each.id for each in trace]
 
 
@@ -123,7 +121,7 @@ def test_collate_uses_a_model_up() -> None:
 def test_shortest_first_is_by_class() -> None:
     """The class's average decides, since nobody knows the single run."""
     trace = [job("a", "sdxl", "high"), job("b", "sdxl", "high", at=1), job("c", "sdxl", at=2)]
-    assert order(simulated(trace, rivals.shortest_first(RUN_S))) == ["c", "a", "b"]
+    assert order(simulated(trace, rivals.shortest_first())) == ["c", "a", "b"]
 
 
 class Idle:
@@ -149,24 +147,47 @@ def test_a_standstill_is_an_error() -> None:
 
 def test_two_devices_share_a_trace() -> None:
     """Both are used, and it costs less."""
-    trace = generate(1, 100, per_hour=400)
+    trace = generate(1, 100, SHIPPED, per_hour=400)
     one = simulated(trace)
-    two = Simulation(MODELS, [device(24), device(24, 1)], costs=COSTS).run(trace)
+    two = World.of(SHIPPED, [device(24), device(24, 1)]).run(trace, IndexPolicy(900))
 
     assert {each.device for each in two.served} == {0, 1}
     assert two.cost < one.cost
 
 
+def test_what_is_preloaded_is_there_when_the_first_job_comes() -> None:
+    """The others are loaded when they are asked for."""
+    trace = [job("a", "sdxl", at=60), job("b", "wan", at=60), job("c", "chat", at=60)]
+    preloading = IndexPolicy(900, preload=["sdxl", "wan"])
+    outcome = simulated(trace, preloading)
+
+    assert {each.job.id: each.wait_s for each in outcome.served} == {"a": 0, "b": 0, "c": 12}
+    assert outcome.loads == 3
+
+
+def test_pools_of_their_own_hold_their_whole_budgets() -> None:
+    """Video's leaves no room for another's."""
+    pools = rivals.partition(SHIPPED)
+    trace = [job("s", "sdxl", run_s=100), job("v", "video", at=5), job("w", "wan", at=6)]
+    outcome = World.of(pools, [device(24)]).run(trace, rivals.collate())
+
+    assert order(outcome) == ["s", "v", "w"]
+    assert [each.started_s for each in outcome.served] == [8, 108 + 1 + 15, 134 + 1 + 4]
+
+
 def test_a_seed_is_a_trace() -> None:
     """The same again, with the shares and the rate that were asked for."""
-    trace = generate(7, 4000, per_hour=3600)
+    trace = generate(7, 4000, SHIPPED, per_hour=3600)
 
-    assert trace == generate(7, 4000, per_hour=3600)
-    assert trace != generate(8, 4000, per_hour=3600)
+    assert trace == generate(7, 4000, SHIPPED, per_hour=3600)
+    assert trace != generate(8, 4000, SHIPPED, per_hour=3600)
     assert trace[-1].arrives_s == pytest.approx(4000, rel=0.1)
     shares = Counter((each.model, each.quality) for each in trace)
+    specs = {model.name: model for model in SHIPPED}
     for name, share in MIX.items():
         assert shares[name] == pytest.approx(40 * share, rel=0.3)
         runs = [each.run_s for each in trace if (each.model, each.quality) == name]
-        assert sum(runs) / len(runs) == pytest.approx(RUN_S[name], rel=0.1)
-    assert all(each.arrives_s == 0 for each in generate(7, 10))
+        assert sum(runs) / len(runs) == pytest.approx(
+            specs[name[0]].qualities[name[1]].run_s, rel=0.1
+        )
+    assert all(each.arrives_s == 0 for each in generate(7, 10, SHIPPED))
