@@ -44,24 +44,44 @@ class Claim:
         return placement in self.victims or (need > 0 and need > self.spare_bytes)  # 3, 4
 
 
-def best_claim(
-    state: State, lane: Lane, claims: Container[int], now: float, *, copy: bool = False
-) -> Claim | None:
-    """Return the lane's claim on the device where it is served soonest; None: nowhere now.
+STALE_S = 5.0
+"""Seconds for which a choice of victims is kept while nothing changes on its device: what it
+depends on beside that, remaining runs and fading arrivals, changes slowly."""
 
-    1. Devices that earlier lanes claimed are out.
-    2. Where the model is present already, only those devices; for a copy, only the others.
-    3. Otherwise every device that is large enough, unless loads of the model are in back-off.
-    """
-    model = lane.model.name
-    places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
-    present = [place for place in places if place.residency in PRESENT]
-    if copy:  # 2
-        places, present = [place for place in places if place not in present], []
-    if not present and state.back_offs[model].active(now):  # 3
-        return None
-    found = [_claim_on(state, lane, place, now) for place in present or places]
-    return min((claim for claim in found if claim is not None), key=_cost, default=None)
+
+class ClaimBook:
+    """Works claims out, each once as long as nothing changes on its device."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Lane, int], tuple[int, float, Claim | None]] = {}
+
+    def best(
+        self, state: State, lane: Lane, claims: Container[int], now: float, *, copy: bool = False
+    ) -> Claim | None:
+        """Return the lane's claim on the device where it is served soonest; None: nowhere now.
+
+        1. Devices that earlier lanes claimed are out.
+        2. Where the model is present already, only those devices; for a copy, only the others.
+        3. Otherwise every device that is large enough, unless loads of the model are in back-off.
+        """
+        model = lane.model.name
+        places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
+        present = [place for place in places if place.residency in PRESENT]
+        if copy:  # 2
+            places, present = [place for place in places if place not in present], []
+        if not present and state.back_offs[model].active(now):  # 3
+            return None
+        found = [self._on(state, lane, place, now) for place in present or places]
+        return min((claim for claim in found if claim is not None), key=_cost, default=None)
+
+    def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
+        version = state.versions[place.device]
+        kept = self._found.get((lane, place.device))
+        if kept is not None and kept[0] == version and now <= kept[1] + STALE_S:
+            return kept[2]
+        claim = _claim_on(state, lane, place, now)
+        self._found[lane, place.device] = version, now, claim
+        return claim
 
 
 def _cost(claim: Claim) -> tuple[int, int, int]:

@@ -23,11 +23,34 @@ class Waiting:
     gone: bool = False
 
 
+class Piece:
+    """Waiting work: its weight, the seconds to serve it, and the weight served per second."""
+
+    __slots__ = ("rate", "seconds", "weight")
+
+    def __init__(self, weight: float, seconds: float) -> None:
+        self.weight = weight
+        self.seconds = seconds
+        self.rate = weight / seconds
+
+
 class Lane:
     """One queue. Leaving it from any place costs O(1), being first O(log n), amortised."""
 
-    __slots__ = ("_heap", "_numbers", "interactive", "key", "model", "quality", "running",
-                 "since_s", "unclaimed", "waiting", "weight")  # fmt: skip
+    __slots__ = (
+        "_heap",
+        "_numbers",
+        "_piece",
+        "interactive",
+        "key",
+        "model",
+        "quality",
+        "running",
+        "since_s",
+        "unclaimed",
+        "waiting",
+        "weight",
+    )  # fmt: skip
 
     def __init__(self, model: ModelSpec, quality: QualitySpec, *, interactive: bool) -> None:
         self.model = model
@@ -42,6 +65,7 @@ class Lane:
         self.running = 0
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
+        self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))
         self._heap: list[tuple[float, float, int, Waiting]] = []
         self._numbers = count()
 
@@ -72,6 +96,19 @@ class Lane:
     def backlog(self) -> int:
         """How many wait here or in the table."""
         return self.waiting + self.unclaimed
+
+    def piece(self, run_s: float) -> "Piece":
+        """Return the waiting work, here and in the table, when a run takes so many seconds.
+
+        The last slots may stay empty.
+        """
+        count, kept = self.waiting + self.unclaimed, self._piece
+        if kept[0] == count and kept[1] == run_s and kept[2] == self.weight:
+            return kept[3]
+        rounds = -(-count // self.quality.concurrency)
+        piece = Piece(count * self.weight, max(1e-3, rounds * run_s))
+        self._piece = (count, run_s, self.weight, piece)
+        return piece
 
     def run_started(self) -> None:
         """Count a run of this lane."""

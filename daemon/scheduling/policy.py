@@ -16,11 +16,11 @@ is made
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from daemon.scheduling.claims import Claim, best_claim
+from daemon.scheduling.claims import Claim, ClaimBook
 from daemon.scheduling.commands import Command, LoadModel, StartRun
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import PRESENT, Placement, Residency
-from daemon.scheduling.room import lacks_only_bytes, loading_on, pursue, spare_room
+from daemon.scheduling.room import lacks_only_bytes, pursue, room_by_device
 from daemon.scheduling.state import State
 from daemon.scheduling.worth import is_worth, load_order, piece_of
 
@@ -65,6 +65,7 @@ class IndexPolicy:
         self.max_pass_over_s = max_pass_over_s
         self.linger_s = linger_s
         self.preload = tuple(preload)
+        self._book = ClaimBook()
 
     def next_command(self, state: State, now: float) -> Command | None:
         """Return the next command.
@@ -92,14 +93,15 @@ class IndexPolicy:
                 if (step := pursue(state, claim, now - spared_s)) is not None:
                     return step
                 claims[claim.placement.device] = claim
+        room = room_by_device(state, claims)
         claimants = {id(claim.lane) for claim in claims.values()}
         for lane in lanes:
-            if id(lane) not in claimants:  # 3
-                load = _load_into_room(state, lane, claims, now)
+            if room and id(lane) not in claimants:  # 3
+                load = _load_into_room(state, lane, room, now)
                 if load is not None:
                     return load
         if all(state.present(lane.model.name) for lane in lanes):  # 4
-            return self._preload(state, claims, now)
+            return self._preload(state, room, now)
         return None
 
     def claims(self, state: State, now: float) -> dict[int, Claim]:
@@ -172,13 +174,15 @@ class IndexPolicy:
         3. Only a slot is missing: a copy elsewhere, in place of what was idle for the whole bound.
         4. Otherwise if it is worth it.
         """
+        if len(claims) == len(state.ledgers):
+            return None
         if self._has_first_right(lane, now):  # 1
-            return best_claim(state, lane, claims, now)
+            return self._book.best(state, lane, claims, now)
         if _is_behind(state, lane):  # 2
             return None
         if _lacks_only_slots(state, lane):  # 3
             return self._claim_for_copy(state, lane, claims, now)
-        claim = best_claim(state, lane, claims, now)
+        claim = self._book.best(state, lane, claims, now)
         return claim if claim is not None and is_worth(state, claim) else None  # 4
 
     def _claim_for_copy(
@@ -186,7 +190,7 @@ class IndexPolicy:
     ) -> Claim | None:
         if len(state.ledgers) == 1 or not _pays_a_copy(state, lane):
             return None
-        claim = best_claim(state, lane, claims, now, copy=True)
+        claim = self._book.best(state, lane, claims, now, copy=True)
         if claim is None or not claim.victims:
             return None
         unused = all(
@@ -197,11 +201,11 @@ class IndexPolicy:
         )
         return claim if unused else None
 
-    def _preload(self, state: State, claims: Mapping[int, Claim], now: float) -> Command | None:
+    def _preload(self, state: State, room: Mapping[int, int], now: float) -> Command | None:
         for model in self.preload:
             if model in state.models and not state.present(model):
                 lane = next(each for each in state.lanes_by_model[model] if not each.interactive)
-                if (load := _load_into_room(state, lane, claims, now)) is not None:
+                if (load := _load_into_room(state, lane, room, now)) is not None:
                     return load
         return None
 
@@ -223,27 +227,27 @@ def _start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | 
 
 
 def _load_into_room(
-    state: State, lane: Lane, claims: Mapping[int, Claim], now: float
+    state: State, lane: Lane, room: Mapping[int, int], now: float
 ) -> LoadModel | None:
     """Load the lane's model on the emptiest device with room for weights and run, if any.
 
-    1. It is being loaded, or in back-off: nothing.
+    1. No device has the room, it is being loaded, or in back-off: nothing.
     2. It is there, and its work will be over before another copy is: nothing.
     """
     model = lane.model.name
+    need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
     places = state.placements_of[model]
+    if not any(n_bytes >= need for n_bytes in room.values()):  # 1
+        return None
     loading = any(place.residency is Residency.LOADING for place in places)
-    if loading or state.back_offs[model].active(now):  # 1
+    if loading or state.back_offs[model].active(now):
         return None
     if state.present(model) and not _pays_a_copy(state, lane):  # 2
         return None
-    need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
     roomy = [
         place
         for place in places
-        if place.residency is Residency.COLD
-        and not loading_on(state, place.device)
-        and spare_room(state, place.device, claims) >= need
+        if place.residency is Residency.COLD and room.get(place.device, -1) >= need
     ]
     if not roomy:
         return None

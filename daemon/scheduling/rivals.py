@@ -10,7 +10,7 @@ from dataclasses import replace
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.models import ModelSpec
+from daemon.scheduling.models import ModelSpec, QualitySpec
 from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import State
 
@@ -151,19 +151,27 @@ def shortest_first() -> RivalPolicy:
     return RivalPolicy(lambda lane: lane.quality.run_s / lane.quality.weight)
 
 
+_SLIVER = 4096
+"""A pool's runs keep so small a part of their bytes, so that they still exclude one another."""
+
+
 def partition(models: Iterable[ModelSpec]) -> list[ModelSpec]:
     """Return the models as pools of their own: each holds its whole budget as long as it is there.
 
-    That is a worker process for each type, with its memory limit.
+    That is a worker process for each type, with its memory limit. Which runs fit into a budget
+    side by side stays as it is.
     """
-    return [
-        replace(
-            model,
-            weights_bytes=model.budget_bytes,
-            qualities={
-                name: replace(quality, footprint_bytes=model.budget_bytes)
-                for name, quality in model.qualities.items()
-            },
-        )
-        for model in models
-    ]
+    return [_pool(model) for model in models]
+
+
+def _pool(model: ModelSpec) -> ModelSpec:
+    weights = model.budget_bytes - (model.budget_bytes - model.weights_bytes) // _SLIVER
+
+    def footprint(quality: QualitySpec) -> int:
+        return weights + (quality.footprint_bytes - model.weights_bytes) // _SLIVER
+
+    qualities = {
+        name: replace(quality, footprint_bytes=footprint(quality))
+        for name, quality in model.qualities.items()
+    }
+    return replace(model, weights_bytes=weights, qualities=qualities)

@@ -32,23 +32,22 @@ def pursue(state: State, claim: Claim, idle_since_s: float) -> Command | None:
         if victim.idle_since_s > idle_since_s and not state.has_work(victim.model.name):  # 2
             return None
         return UnloadModel(victim.model.name, victim.device)
-    if place.residency is not Residency.COLD or loading_on(state, place.device):
+    if place.residency is not Residency.COLD or place.device in state.loading:
         return None
     if free < state.estimates.weights(place.model.name):
         return None
     return LoadModel(place.model.name, place.device)  # 3
 
 
-def loading_on(state: State, device: int) -> bool:
-    """Whether the device is loading: nothing loads beside another load."""
-    return any(place.residency is Residency.LOADING for place in state.placements_on[device])
-
-
-def spare_room(state: State, device: int, claims: Mapping[int, Claim]) -> int:
-    """Return the free bytes that no claim needs."""
-    claim = claims.get(device)
-    free = state.ledgers[device].free_bytes
-    return free if claim is None else min(free, claim.spare_bytes)
+def room_by_device(state: State, claims: Mapping[int, Claim]) -> dict[int, int]:
+    """Return the free bytes that no claim needs, of each device that may load now."""
+    room: dict[int, int] = {}
+    for device, ledger in state.ledgers.items():
+        if device not in state.loading:  # nothing loads beside another load
+            claim = claims.get(device)
+            free = ledger.free_bytes
+            room[device] = free if claim is None else min(free, claim.spare_bytes)
+    return room
 
 
 def lacks_only_bytes(state: State, lane: Lane, place: Placement) -> bool:

@@ -62,6 +62,10 @@ class State:
             self.lanes_by_model[lane.model.name].append(lane)
         self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
+        self.versions = dict.fromkeys(self.ledgers, 0)
+        """Counts changes of each device, and of who has work: for what is worked out once."""
+        self.loading: set[int] = set()
+        """Devices on which a model is being loaded."""
         self.waiting: dict[str, Waiting] = {}
         self.waiting_of = dict.fromkeys(self.models, 0)
         self.runs: dict[str, Run] = {}
@@ -124,13 +128,18 @@ class State:
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
         for (model, quality, interactive), lane in self.lanes.items():
+            had_work = lane.backlog > 0
             lane.unclaimed = 0 if interactive else counts.get((model, quality), 0)
+            if had_work != (lane.backlog > 0):
+                self._all_changed()
 
     def submit(self, request: AdmissionRequest, now: float) -> None:
         """Let a request wait in its lane."""
         lane = self.lanes[request.model, request.quality, request.interactive]
         share_s = self.durations.run_s(lane.key) / lane.quality.concurrency
         tag = self.shares.tag(request.user, share_s) if self._fair else 0.0
+        if not lane.backlog:
+            self._all_changed()
         self.waiting[request.id] = lane.add(request, now, tag)
         lane.unclaimed = max(0, lane.unclaimed - 1)
         self.waiting_of[request.model] += 1
@@ -141,7 +150,14 @@ class State:
         waiting = self.waiting.pop(request_id)
         waiting.lane.remove(waiting)
         self.waiting_of[waiting.request.model] -= 1
+        if not waiting.lane.backlog:
+            self._all_changed()
         return waiting
+
+    def _all_changed(self) -> None:
+        """Note that a class has got work, or has none any more: every device may be affected."""
+        for device in self.versions:
+            self.versions[device] += 1
 
     def start(self, request_id: str, device: int, now: float) -> None:
         """Turn a waiting request into a run with a reservation."""
@@ -153,6 +169,7 @@ class State:
             raise AssertionError(f"{request_id} can't start: no slot of {model} on {device}")
         need = self.estimates.activation(model, quality)
         self.ledgers[device].reserve(request_id, model, need)
+        self.versions[device] += 1
         self.shares.started(waiting.tag)
         placement.runs += 1
         placement.served += 1
@@ -172,6 +189,7 @@ class State:
         run = self.runs.pop(request_id)
         run.lane.run_ended(now)
         placement = run.placement
+        self.versions[placement.device] += 1
         if placement.load_number != run.load_number:
             return run  # 3, and a successor was loaded
         if placement.residency is Residency.RESIDENT:  # 1
@@ -186,9 +204,11 @@ class State:
     def load(self, model: str, device: int, now: float) -> None:
         """Hold the bytes of a load that begins."""
         placement = self.placements[model, device]
-        if any(other.residency is Residency.LOADING for other in self.placements_on[device]):
+        if device in self.loading:
             raise AssertionError(f"{model} would load beside another load on device {device}")
         placement.advance(Change.LOAD)
+        self.loading.add(device)
+        self.versions[device] += 1
         placement.load_number += 1
         placement.served = 0
         placement.changed_s = now
@@ -206,6 +226,8 @@ class State:
         """Settle a load; False when it took more than there is: it must be unloaded."""
         placement = self.placements[model, device]
         placement.advance(Change.LOADED)
+        self.loading.remove(device)
+        self.versions[device] += 1
         self.durations.loads[model].observe(now - placement.changed_s)
         placement.changed_s = placement.idle_since_s = now
         if measured <= placement.model.budget_bytes:
@@ -218,6 +240,7 @@ class State:
         if placement.runs:
             raise AssertionError(f"{model} on device {device} has {placement.runs} runs")
         placement.advance(Change.EVICT)
+        self.versions[device] += 1
         placement.changed_s = now
 
     def lose(self, model: str, device: int, now: float) -> bool:
@@ -226,6 +249,7 @@ class State:
         if placement.residency is Residency.EVICTING:
             return False
         placement.advance(Change.EVICT)
+        self.versions[device] += 1
         placement.changed_s = now
         return True
 
@@ -235,7 +259,10 @@ class State:
         if not failed:
             self.durations.unloads[model].observe(now - placement.changed_s)
         placement.changed_s = now
+        self.versions[device] += 1
         placement.advance(Change.FAILED if failed else Change.GONE)
+        if failed:
+            self.loading.remove(device)
         placement.runs = 0
         placement.runs_by_quality.clear()
         placement.ends_s.clear()

@@ -5,44 +5,32 @@ more weight per second goes first; a switch adds to its seconds the loads there 
 piece the best prefix counts, since nobody has to wait for its tail.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daemon.scheduling.claims import Claim
-from daemon.scheduling.lanes import Lane
+from daemon.scheduling.lanes import Lane, Piece
 from daemon.scheduling.residency import PRESENT, Placement, Residency
 from daemon.scheduling.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The waiting work of one lane: its weight, and the seconds to serve it with all its slots."""
-
-    weight: float
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Weight served per second."""
-        return self.weight / self.seconds
-
-
 def piece_of(state: State, lane: Lane) -> Piece:
-    """Return the lane's waiting work; the last slots may stay empty."""
-    count, slots = lane.backlog, lane.quality.concurrency
-    run_s = state.durations.run_s(lane.key)
-    return Piece(count * lane.weight, max(1e-3, math.ceil(count / slots) * run_s))
+    """Return the lane's waiting work, served with all its slots."""
+    return lane.piece(state.durations.runs[lane.key].expected_s)
 
 
 def best_rate(set_up_s: float, pieces: Iterable[Piece]) -> float:
     """Return the highest weight per second that a prefix of the pieces, best first, comes to."""
     best, weight, seconds = 0.0, 0.0, set_up_s
-    for piece in sorted(pieces, key=lambda each: -each.rate):
+    for piece in sorted(pieces, key=_rate, reverse=True):
         weight += piece.weight
         seconds += piece.seconds
         best = max(best, weight / seconds)
     return best
+
+
+def _rate(piece: Piece) -> float:
+    return piece.rate
 
 
 def pieces_of(state: State, model: str) -> list[Piece]:

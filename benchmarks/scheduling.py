@@ -1,0 +1,274 @@
+"""The shipped scheduling policy against the optimum, a long search, a bound and its rivals.
+
+    python benchmarks/scheduling.py [batch|online|long|rivals|decisions ...] [--seeds N]
+
+Everything but `decisions` is virtual time: the figures are the same on any machine.
+"""
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+from daemon.model_specs import specs_from
+from daemon.scheduling import rivals
+from daemon.scheduling.bound import lower_bound
+from daemon.scheduling.models import GIB, DeviceSpec, ModelSpec
+from daemon.scheduling.optimum import solve
+from daemon.scheduling.policy import IndexPolicy, Policy
+from daemon.scheduling.scheduler import Scheduler
+from daemon.scheduling.search import search
+from daemon.scheduling.simulation import Outcome, World
+from daemon.scheduling.trace import Trace, generate
+from daemon.settings import load_settings
+from daemon.values import AdmissionRequest
+
+MODELS = specs_from(load_settings().models)
+BOUND_S = load_settings().max_pass_over_s
+PRELOAD = ("sdxl", "chat", "wan")
+PER_HOUR = (100, 200, 300)
+
+Served = tuple[str, Callable[[World, Trace], Outcome]]
+
+
+def world(gb: float, models: Iterable[ModelSpec] = MODELS) -> World:
+    return World.of(tuple(models), [DeviceSpec(0, int(gb * GIB), GIB)])
+
+
+def shipped(here: World, trace: Trace) -> Outcome:
+    return here.run(trace, IndexPolicy(BOUND_S))
+
+
+def preloading(here: World, trace: Trace) -> Outcome:
+    return here.run(trace, IndexPolicy(BOUND_S, preload=PRELOAD))
+
+
+def rival(policy: Callable[[], Policy]) -> Callable[[World, Trace], Outcome]:
+    return lambda here, trace: here.run(trace, policy())
+
+
+def partitioned(here: World, trace: Trace) -> Outcome:
+    pools = replace(here, models=rivals.partition(here.models))
+    return pools.run(trace, rivals.collate())
+
+
+RIVALS: list[Served] = [
+    ("fifo", rival(rivals.fifo)),
+    ("lru", rival(rivals.lru)),
+    ("collate", rival(rivals.collate)),
+    ("shortest first", rival(rivals.shortest_first)),
+    ("static partition", partitioned),
+]
+
+
+def optimum_of(arguments: tuple[int, int | None]) -> tuple[float, bool, list[float]]:
+    """Return the optimum of an instance of ten jobs, and what each policy made of it."""
+    seed, per_hour = arguments
+    here = world(24)
+    trace = generate(seed, 10, MODELS, per_hour=per_hour)
+    ours = shipped(here, trace)
+    best = solve(trace, here, known=ours, limit_s=60)
+    policies = [shipped, preloading, *(serve for _, serve in RIVALS)]
+    return best.cost, best.proven, [serve(here, trace).cost / best.cost for serve in policies]
+
+
+def against_optimum(pool: ProcessPoolExecutor, seeds: int, per_hour: int | None) -> list[float]:
+    """Print the ratios to the optimum; return those of the policy that counts."""
+    found = list(pool.map(optimum_of, [(seed, per_hour) for seed in range(seeds)]))
+    names = ["shipped", "shipped, preloading", *(name for name, _ in RIVALS)]
+    kind = "batch" if per_hour is None else f"online, {per_hour}/h"
+    unproven = sum(not proven for _, proven, _ in found)
+    print(f"\n10 jobs, {kind}, {seeds} seeds, {unproven} optima not proven: ratio to the optimum")
+    print(f"{'':22}{'mean':>8}{'worst':>8}{'beaten by it':>14}")
+    counted = 0 if per_hour is None else 1
+    for column, name in enumerate(names):
+        ratios = [ratio[column] for _, _, ratio in found]
+        ahead = fmean(row[counted] <= row[column] + 1e-9 for _, _, row in found)
+        print(f"{name:22}{fmean(ratios):8.3f}{max(ratios):8.3f}{ahead:14.0%}")
+    return [ratio[counted] for _, _, ratio in found]
+
+
+def long_of(arguments: tuple[int, int, int]) -> tuple[float, float]:
+    """Return the ratios to the bound and to the search of one long trace."""
+    seed, per_hour, tries = arguments
+    here, trace = world(24), generate(seed, 300, MODELS, per_hour=per_hour)
+    cost = shipped(here, trace).cost
+    best = search(trace, here, tries=tries, seed=seed).cost
+    return cost / lower_bound(trace, here), cost / best
+
+
+def against_search(pool: ProcessPoolExecutor, seeds: int, tries: int) -> None:
+    print(f"\n300 jobs on 24 GB, {seeds} seeds: ratio to a search of {tries} tries, and to a bound")
+    print(f"{'':12}{'search mean':>12}{'worst':>8}{'bound mean':>12}{'worst':>8}")
+    for per_hour in PER_HOUR:
+        work = [(seed, per_hour, tries) for seed in range(seeds)]
+        found = list(pool.map(long_of, work))
+        bounds, best = zip(*found, strict=True)
+        print(
+            f"{per_hour:8}/h  {fmean(best):12.3f}{max(best):8.3f}"
+            f"{fmean(bounds):12.3f}{max(bounds):8.3f}"
+        )
+
+
+def day_of(arguments: tuple[int, int, int]) -> list[tuple[float, float, float, int]]:
+    """Return cost, p95 and longest wait, and loads of each policy on one trace of 1,000 jobs."""
+    seed, per_hour, gb = arguments
+    trace = generate(seed, 1000, MODELS, per_hour=per_hour)
+    outcomes = [serve(world(gb), trace) for serve in (shipped, *(serve for _, serve in RIVALS))]
+    return [
+        (each.cost, each.wait_s(0.95), each.wait_s(1), each.loads)
+        for each in outcomes
+        if not each.refused
+    ]
+
+
+Rows = dict[str, list[tuple[float, float, float, int]]]
+
+
+def against_rivals(pool: ProcessPoolExecutor, seeds: int) -> dict[tuple[int, int], Rows]:
+    """Print costs beside those of the rivals; return all of it."""
+    tables: dict[tuple[int, int], Rows] = {}
+    for gb in (24, 48):
+        for per_hour in PER_HOUR:
+            found = list(pool.map(day_of, [(seed, per_hour, gb) for seed in range(seeds)]))
+            names = ["shipped", *(name for name, _ in RIVALS)]
+            rows = {name: [day[at] for day in found] for at, name in enumerate(names)}
+            tables[gb, per_hour] = rows
+            print(f"\n1,000 jobs at {per_hour}/h on {gb} GB, {seeds} seeds, means")
+            print(f"{'':18}{'cost/job':>9}{'p95 wait':>9}{'longest':>9}{'loads':>7}{'ahead':>7}")
+            for name, days in rows.items():
+                pairs = zip(rows["shipped"], days, strict=True)
+                ahead = fmean(ours[0] <= day[0] * (1 + 1e-9) for ours, day in pairs)
+                cost, p95, longest, loads = (fmean(column) for column in zip(*days, strict=True))
+                print(
+                    f"{name:18}{cost / 1000:9.1f}{p95:9.0f}{longest:9.0f}{loads:7.0f}{ahead:7.0%}"
+                )
+    return tables
+
+
+def crowd(models: int, devices: int, queued: int) -> tuple[Scheduler, list[str]]:
+    """Return a scheduler with so many models, devices and queued jobs, and what runs."""
+    specs = [
+        replace(each, name=f"{each.name}{number}")
+        for number in range(models // len(MODELS))
+        for each in MODELS
+    ]
+    places = [DeviceSpec(index, 24 * GIB, GIB) for index in range(devices)]
+    scheduler = Scheduler(specs, places, max_pass_over_s=math.inf)
+    draw = random.Random(1)
+    classes = [(spec.name, name) for spec in specs for name in spec.qualities]
+    requests = [
+        AdmissionRequest(str(number), *draw.choice(classes), f"u{number % 50}", float(number))
+        for number in range(queued)
+    ]
+    scheduler.submit_all(requests, float(queued))
+    return scheduler, [spec.name for spec in specs]
+
+
+def decisions(queued: int, rounds: int) -> None:
+    """Let a full host live, and time each event from its call to the last command."""
+    scheduler, _ = crowd(8, 4, queued)
+    state, now, seconds = scheduler.state, float(queued), []
+    for number in range(rounds):
+        now += 0.5
+        begun = time.perf_counter()
+        kind = _event(scheduler, number, now)
+        seconds.append(time.perf_counter() - begun)
+        if kind == "nothing":
+            seconds.pop()
+        if len(state.waiting) < queued:
+            classes = list(state.lanes)
+            model, quality, _ = classes[number % len(classes)]
+            request = AdmissionRequest(f"n{number}", model, quality, "u1", now)
+            begun = time.perf_counter()
+            scheduler.submit(request, now)
+            seconds.append(time.perf_counter() - begun)
+    seconds.sort()
+    p50, p99 = (seconds[int(share * len(seconds))] * 1e6 for share in (0.5, 0.99))
+    print(f"{queued:8,} queued: {len(seconds):,} events, p50 {p50:.0f} us, p99 {p99:.0f} us")
+
+
+def _event(scheduler: Scheduler, number: int, now: float) -> str:
+    """End whatever is going on, loads and unloads first, else the oldest run."""
+    state = scheduler.state
+    for place in state.placements.values():
+        if place.residency == "loading" and number % 3 == 0:
+            weights = state.estimates.weights(place.model.name)
+            scheduler.load_done(place.model.name, place.device, weights, now)
+            return "load"
+        if place.residency == "evicting":
+            scheduler.unload_done(place.model.name, place.device, now)
+            return "unload"
+    run = next(iter(state.runs), None)
+    if run is None:
+        return "nothing"
+    scheduler.run_ended(run, now)
+    return "run"
+
+
+def plot(folder: Path, ratios: dict[str, list[float]], tables: dict[tuple[int, int], Rows]) -> None:
+    """Draw the distributions of the ratios, and the costs beside the rivals'."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "scheduling"
+    from matplotlib import pyplot as plt
+
+    if ratios:
+        figure, axes = plt.subplots(figsize=(7, 3))
+        for name, values in ratios.items():
+            shares = [(at + 1) / len(values) for at in range(len(values))]
+            axes.plot(sorted(values), shares, label=name)
+        axes.set(xlabel="cost / optimum", ylabel="share of instances", xlim=(0.98, None))
+        axes.legend()
+        figure.savefig(folder / "optimum.svg", bbox_inches="tight", metadata={"Date": None})
+    if tables:
+        figure, axes = plt.subplots(figsize=(7, 3))
+        names = list(next(iter(tables.values())))
+        for at, name in enumerate(names):
+            rows = [tables[24, per_hour][name] for per_hour in PER_HOUR]
+            places = [number + at * 0.13 for number in range(len(PER_HOUR))]
+            heights = [fmean(day[0] for day in days) / 1000 for days in rows]
+            axes.bar(places, heights, width=0.12, label=name)
+        axes.set_xticks([number + 0.33 for number in range(len(PER_HOUR))])
+        axes.set_xticklabels([f"{per_hour} jobs/h" for per_hour in PER_HOUR])
+        axes.set(ylabel="weighted s per job, 24 GB", yscale="log")
+        axes.legend(fontsize=7)
+        figure.savefig(folder / "rivals.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = ("batch", "online", "long", "rivals", "decisions")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--tries", type=int, default=2000)
+    parser.add_argument("--plots", type=Path)
+    given = parser.parse_args()
+    wanted = given.parts or parts
+    ratios: dict[str, list[float]] = {}
+    tables: dict[tuple[int, int], Rows] = {}
+    with ProcessPoolExecutor() as pool:
+        if "batch" in wanted:
+            ratios["batch"] = against_optimum(pool, given.seeds, None)
+        if "online" in wanted:
+            ratios["online, preloading"] = against_optimum(pool, given.seeds, 240)
+        if "long" in wanted:
+            against_search(pool, max(1, given.seeds // 10), given.tries)
+        if "rivals" in wanted:
+            tables = against_rivals(pool, max(1, given.seeds // 5))
+    if "decisions" in wanted:
+        print("\nA decision, 8 models on 4 devices of 24 GB")
+        for queued in (100, 1_000, 10_000):
+            decisions(queued, 20_000)
+    if given.plots:
+        plot(given.plots, ratios, tables)
+
+
+if __name__ == "__main__":
+    main()
