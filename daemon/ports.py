@@ -16,7 +16,9 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    EngineEnd,
     Loaded,
+    Offloaded,
     RunOutput,
     StepReport,
     SweepResult,
@@ -151,6 +153,19 @@ class Engine(Protocol):
         """
         ...
 
+    async def offload(self) -> Offloaded:
+        """Move the weights to the host's memory; no run may be in the engine.
+
+        Raises:
+            JobError: they couldn't be moved; the engine is of no further use.
+            EngineLostError: the engine is gone.
+        """
+        ...
+
+    async def restore(self) -> Loaded:
+        """Move the weights back to the device after `offload`; raises as `load` does."""
+        ...
+
     async def run(
         self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
     ) -> RunOutput:
@@ -174,8 +189,8 @@ class Engine(Protocol):
         """End the process and its whole group; returns when it is gone for certain."""
         ...
 
-    async def ended(self) -> str:
-        """Wait for the process to end by itself or by `stop`; return the reason in words."""
+    async def ended(self) -> EngineEnd:
+        """Wait for the process to end by itself or by `stop`; return how it did."""
         ...
 
 

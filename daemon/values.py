@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -122,30 +123,82 @@ class RunOutput:
     Attributes:
         fields: JSON for the row's `result` (a chat's answer; an image's metadata).
         files: result files in order; empty for chat.
-        peak_bytes: the engine's measured peak during the run, None if it can't measure.
+        peak_bytes: the engine's measured peak during the run, weights included; None if it
+            can't measure.
         timings: seconds by phase inside the engine.
+        held_bytes: what the engine holds after the run with no other run in it; None while there
+            is one, and if it can't measure. What grows from run to run is a leak.
     """
 
     fields: Mapping[str, Any]
     files: Sequence[ArtifactFile]
     peak_bytes: int | None
     timings: Mapping[str, float]
+    held_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model is in memory: the bytes that its weights took there, and the seconds it took."""
+    """A model is in a device's memory, from disk or from the host's memory.
+
+    Attributes:
+        weights_bytes: what it holds there.
+        seconds: what the move took.
+        offloads: whether its weights can wait in the host's memory.
+        savings: how far its runs can go to save memory, see `handlers.base.Saving`.
+    """
 
     weights_bytes: int
     seconds: float
+    offloads: bool = False
+    savings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Offloaded:
+    """A model's weights wait in the host's memory; its engine lives on.
+
+    Attributes:
+        left_bytes: what the engine still holds on the device, such as its CUDA context.
+        host_bytes: what the weights hold in the host's memory.
+        seconds: what the move took.
+    """
+
+    left_bytes: int
+    host_bytes: int
+    seconds: float
+
+
+class Loss(StrEnum):
+    """In which way an engine was lost."""
+
+    CRASHED = "crashed"
+    """The process ended by itself: a segfault, an exit."""
+    HUNG = "hung"
+    """No step of a run and no answer to a ping came in time: it was killed."""
+    POISONED = "poisoned"
+    """Its device context is broken (a CUDA error): every later run would fail too."""
+    KILLED = "killed"
+    """Somebody else killed it, as the kernel does when the host's memory runs out."""
+    STOPPED = "stopped"
+    """The worker itself ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEnd:
+    """How an engine ended: in which way, and a sentence for people."""
+
+    loss: Loss
+    reason: str
 
 
 class EngineLostError(Exception):
     """The engine process ended or was killed with the run in it; `reason` says how."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, loss: Loss = Loss.CRASHED) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.loss = loss
 
 
 class RunCancelledError(Exception):
@@ -162,6 +215,14 @@ class AdmissionRequest:
     user: str | None
     created_s: float
     interactive: bool = False
-    """An HTTP client waits: ahead of batch work."""
+    """Somebody waits for it: ahead of batch work."""
     alone: bool = False
-    """Nothing else may run in the model's engine: an earlier attempt ended badly."""
+    """Nothing else may run in the model's engine: it may have ended one before."""
+    size: int = 0
+    """Pixels of all frames, rounded up to a power of two; 0 where there are none."""
+    batch: int = 1
+    """How many results are computed at once."""
+    priority: int = 0
+    """Higher goes first within its class."""
+    exclusive: bool = False
+    """Nothing else may be on the device: the memory ran out although it was promised."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from typing import Any, Protocol
 
 from handlers.requests import ImageRequest, TextRequest, VideoRequest
@@ -10,6 +11,16 @@ INVALID_PROMPT = "INVALID_PROMPT"
 MODEL_LOAD_FAILED = "MODEL_LOAD_FAILED"
 VRAM_OVERFLOW = "VRAM_OVERFLOW"
 GENERATION_FAILED = "GENERATION_FAILED"
+
+
+class Saving(IntEnum):
+    """How far a run goes to save the device's memory, at the cost of time."""
+
+    NONE = 0
+    TILED = 1
+    """Pictures are decoded tile by tile, and one at a time."""
+    OFFLOADED = 2
+    """Beside that only the component that computes is on the device."""
 
 
 class RunError(Exception):

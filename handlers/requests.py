@@ -36,7 +36,10 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt for pictures; picture n is drawn with `seed + n`. Sizes are pixels."""
+    """A prompt for pictures; picture n is drawn with `seed + n`. Sizes are pixels.
+
+    `saving` is a `handlers.base.Saving`.
+    """
 
     prompt: str
     negative_prompt: str
@@ -47,11 +50,15 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     num_images: int
     quality: str
+    saving: int = 0
     fake: Mapping[str, Any] = {}
 
 
 class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt for a film of `frames` pictures at `fps` a second. Sizes are pixels."""
+    """A prompt for a film of `frames` pictures at `fps` a second. Sizes are pixels.
+
+    `saving` is a `handlers.base.Saving`.
+    """
 
     prompt: str
     negative_prompt: str
@@ -63,4 +70,5 @@ class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
     fps: int
     quality: str
+    saving: int = 0
     fake: Mapping[str, Any] = {}
