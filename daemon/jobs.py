@@ -89,6 +89,11 @@ class Job:
     """The prompt column that an existing table may have."""
     hinted_s: float | None = field(default=None, compare=False)
     """Seconds, at the claim, since wake-up sources should have announced it; None: none does."""
+    engine_losses: int = 0
+    """How many earlier runs of this job ended with a lost engine."""
+    queued_s: float = 0.0
+    """Seconds, at the claim, since the job became due."""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Failed:
 
     error: str
     error_code: ErrorCode
+    engine_lost: bool = False
+    """The error is the end of the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,11 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The run stopped for the worker's own reasons: the job goes back, uncounted."""
+    """The run stopped for no reason of the job's own: it goes back, uncounted."""
 
     reason: str
+    engine_lost: bool = False
+    """The engine ended under the run: whoever of its jobs did it will do it again, alone."""
 
 
 Outcome = Completed | Failed | Retry | Cancelled | Released

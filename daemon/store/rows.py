@@ -129,8 +129,13 @@ def _outcome_fields(outcome: Outcome, fit: Callable[[Any], Any]) -> dict[str, An
     match outcome:
         case Completed(result):
             return {"outcome": "completed", "result": fit(result)}
-        case Failed(error, error_code):
-            return {"outcome": "failed", "error": fit(error), "error_code": error_code}
+        case Failed(error, error_code, engine_lost):
+            return {
+                "outcome": "failed",
+                "error": fit(error),
+                "error_code": error_code,
+                "engine_lost": engine_lost,
+            }
         case Retry(error, error_code, delay_s):
             return {
                 "outcome": "retry",
@@ -140,8 +145,8 @@ def _outcome_fields(outcome: Outcome, fit: Callable[[Any], Any]) -> dict[str, An
             }
         case Cancelled():
             return {"outcome": "cancelled"}
-        case Released(reason):
-            return {"outcome": "released", "error": fit(reason)}
+        case Released(reason, engine_lost):
+            return {"outcome": "released", "error": fit(reason), "engine_lost": engine_lost}
 
 
 def _as_is(value: Any) -> Any:
@@ -179,6 +184,9 @@ def job_of(row: Row) -> Job:
         created_at=_time(row["created_at"]),
         original_prompt=row["original_prompt"],
         hinted_s=row["hinted_s"],
+        engine_losses=row["engine_losses"],
+        queued_s=row["queued_s"],
+        priority=row["priority"],
     )
 
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from jobs_database import ALICE, CreateDatabase, JobsDatabase, opened
 
-from daemon.jobs import Completed, ErrorCode, Failed, Finish, Progress, Recorded
+from daemon.jobs import Completed, ErrorCode, Failed, Finish, Progress, Recorded, Released
 from daemon.migrate import migrate
 from daemon.store.postgres import PostgresStore
 from daemon.values import Demand, WorkerIdentity
@@ -138,6 +138,24 @@ async def test_whole_life_of_a_job_works(create_database: CreateDatabase, shape:
     assert (failed["status"], failed["error"], failed["error_message"]) == (
         "failed", "no memory", "no memory"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_claim_tells_a_rows_past(create_database: CreateDatabase, shape: str) -> None:
+    """Also of rows from before the columns that it is read from."""
+    dsn, _ = await existing(create_database, shape)
+    store = PostgresStore(dsn, pool_size=1, statement_timeout_s=5)
+    async with opened(dsn) as database:
+        await database.owner.execute("update jobs set created_at = null where id = $1", OLD_ID)
+        [first] = await store.claim(WORKER, uuid4(), [Demand(("image_fast",), 5)], 12)
+        await store.finish([Finish(first.claim_id, Released("signal 9", engine_lost=True))])
+        released = await database.row(OLD_ID)
+        [second] = await store.claim(WORKER, uuid4(), [Demand(("image_fast",), 5)], 12)
+    await store.aclose()
+
+    assert (released["status"], released["attempts"]) == ("queued", 0)
+    assert [(job.engine_losses, job.priority) for job in (first, second)] == [(0, 0), (1, 0)]
+    assert first.queued_s >= second.queued_s >= 0
 
 
 async def test_widened_check_is_announced_and_keeps_the_rest_out(
