@@ -114,7 +114,7 @@ class Execution:
             _uncancel()
             return outcome_of_interruption(run.interruption)
         except Exception as error:  # noqa: BLE001  # any defect must end as an outcome
-            outcome = outcome_of_error(error, run.job.attempt)
+            outcome = outcome_of_error(error, run.job.attempt, losses=run.job.engine_losses)
             if not isinstance(error, JobError | RunCancelledError | EngineLostError):
                 _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
             return outcome
@@ -131,7 +131,7 @@ class Execution:
             quality=job_type.quality,
             user=str(job.user_id) if job.user_id else None,
             created_s=run.claimed_at,
-            alone=job.attempt > 1,
+            alone=job.engine_losses > 0,
         )
         self._step(run, StepReport("waiting_for_gpu", 0.0))
         async with self.admissions.admit(request) as engine:

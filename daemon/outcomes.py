@@ -2,32 +2,33 @@
 
 from daemon.job_run import Interruption
 from daemon.jobs import (
-    BACKOFF_FACTOR,
     Cancelled,
     ErrorCode,
     Failed,
     JobError,
     Outcome,
     Released,
-    Retry,
     outcome_of,
 )
-from daemon.values import EngineLostError, RunCancelledError
-
-MAX_ENGINE_LOSSES = 2
-"""A job whose engine ends under it in its second attempt or later is failed."""
+from daemon.values import EngineLostError, Loss, RunCancelledError
 
 MAX_ERROR_CHARS = 500
 """Longer error texts are cut: the row is read by browsers, the log has the whole."""
 
 
-def outcome_of_error(error: Exception, attempt: int) -> Outcome:
-    """Return the outcome of the nth attempt that ended with an error."""
+def outcome_of_error(error: Exception, attempt: int, losses: int = 0) -> Outcome:
+    """Return the outcome of the nth attempt that ended with an error.
+
+    Args:
+        error: what the run raised.
+        attempt: the number of this counted try.
+        losses: how many earlier runs of the job ended with a lost engine.
+    """
     match error:
         case RunCancelledError():
             return Cancelled()
         case EngineLostError():
-            return _outcome_of_engine_loss(error, attempt)
+            return _outcome_of_engine_loss(error, losses)
         case JobError():
             return outcome_of(error, attempt)
         case _:
@@ -46,8 +47,15 @@ def outcome_of_interruption(why: Interruption) -> Outcome | None:
             return Released("the worker stops")
 
 
-def _outcome_of_engine_loss(error: EngineLostError, attempt: int) -> Outcome:
+def _outcome_of_engine_loss(error: EngineLostError, losses: int) -> Outcome:
+    """Give the job back at once, and fail it when that has happened before.
+
+    The first time any of the engine's jobs may have ended it, so none pays. From then on the job
+    runs alone (`quarantine`): the second loss is its own doing, and would be for ever.
+    """
+    if error.loss is Loss.STOPPED:
+        return Released(f"the worker ended the engine: {error.reason}"[:MAX_ERROR_CHARS])
     message = f"the engine ended while it ran this job: {error.reason}"[:MAX_ERROR_CHARS]
-    if attempt >= MAX_ENGINE_LOSSES:
-        return Failed(message, ErrorCode.GENERATION_FAILED)
-    return Retry(message, ErrorCode.GENERATION_FAILED, BACKOFF_FACTOR ** (attempt - 1))
+    if losses:
+        return Failed(message, ErrorCode.GENERATION_FAILED, engine_lost=True)
+    return Released(message, engine_lost=True)

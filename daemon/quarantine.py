@@ -1,7 +1,7 @@
-"""A job that is tried again has its model's engine for itself.
+"""A job whose engine was lost under it has its model's engine for itself from then on.
 
-Whatever ended its last attempt may have been its own doing. Alone it can end nobody else's, and an
-engine that ends under it again was ended by it: the others lose one attempt, never their job.
+Any of the jobs that were in that engine may have ended it. Alone one can end nobody else's, and an
+engine that ends under it again was ended by it: it is failed, and the others have lost nothing.
 """
 
 import asyncio

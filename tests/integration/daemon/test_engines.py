@@ -1,4 +1,4 @@
-"""Engines that die under whole daemons: their own jobs pay an attempt, and nobody else anything."""
+"""Engines that die under whole daemons: nobody pays but a job that ended two of them."""
 
 import os
 import signal
@@ -14,9 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 StartDaemon = Callable[..., Daemon]
 
 
-async def test_a_killed_engine_costs_its_job_one_attempt(
-    project: Project, daemon: StartDaemon
-) -> None:
+async def test_a_killed_engine_costs_its_job_nothing(project: Project, daemon: StartDaemon) -> None:
     """The job runs again in a new engine; another model's engine and job never notice."""
     async with daemon(project) as worker:
         bystander = await project.insert("chat", steps=40, step_s=0.1)
@@ -28,10 +26,11 @@ async def test_a_killed_engine_costs_its_job_one_attempt(
         os.kill(engine, signal.SIGKILL)
 
         row = await project.until(job, "completed")
-        assert row["attempts"] == 2
-        retried, _ = await project.database.runs(job)
-        assert (retried["outcome"], retried["error_code"]) == ("retried", "GENERATION_FAILED")
-        assert "SIGKILL" in retried["error"]
+        assert row["attempts"] == 1
+        lost, completed = await project.database.runs(job)
+        assert (lost["outcome"], lost["engine_lost"]) == ("released", True)
+        assert "SIGKILL" in lost["error"]
+        assert (completed["outcome"], completed["engine_lost"]) == ("completed", False)
         row = await project.until(bystander, "completed")
         assert row["attempts"] == 1
         assert chat_engine in worker.engines()
@@ -45,28 +44,34 @@ async def test_a_job_that_ends_its_engine_twice_is_failed(
     """A crash, or a device context beyond repair: twice is enough, and the reason is in the row."""
     async with daemon(direct):
         job = await direct.insert("sdxl_image_fast", **deed)
-        # The second attempt comes after a second, not with some later sweep of the table.
+        # The second run comes at once, not with some later sweep of the table.
         row = await direct.until(job, "failed", within_s=8)
-        assert (row["attempts"], row["error_code"]) == (2, "GENERATION_FAILED")
+        assert (row["attempts"], row["error_code"]) == (1, "GENERATION_FAILED")
         assert row["error"].startswith("the engine ended while it ran this job: ")
         assert row["result"] is None
+        assert [
+            (run["outcome"], run["engine_lost"]) for run in await direct.database.runs(job)
+        ] == [("released", True), ("failed", True)]
         # The model itself is as good as before.
         await direct.until(await direct.insert("sdxl_image_fast"), "completed")
         await direct.assert_nothing_held()
 
 
 async def test_innocents_beside_a_killer_complete(direct: Project, daemon: StartDaemon) -> None:
-    """Those who shared the engine lose one attempt; the killer alone is failed."""
+    """Those who shared the engine lose nothing; the killer alone is failed."""
     async with daemon(direct):
         innocents = [await direct.insert("chat", steps=12, step_s=0.1) for _ in range(3)]
         for job in innocents:
             await direct.until_running(job)
         killer = await direct.insert("chat", steps=4, step_s=0.05, crash=3)
         row = await direct.until(killer, "failed", within_s=30)
-        assert row["attempts"] == 2
+        assert len(await direct.database.runs(killer)) == 2
         for job in innocents:
             row = await direct.until(job, "completed", within_s=30)
-            assert row["attempts"] == 2
+            assert row["attempts"] == 1
+            assert [
+                (run["outcome"], run["engine_lost"]) for run in await direct.database.runs(job)
+            ] == [("released", True), ("completed", False)]
 
 
 async def test_a_model_that_cannot_be_loaded_fails_its_jobs_only(
