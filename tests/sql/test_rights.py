@@ -18,6 +18,7 @@ WORKER_CALLS = [
     "select * from sweep_jobs('w', gen_random_uuid(), false)",
     "select * from queue_summary()",
     "select ourvidz_schema_version()",
+    "select * from export_trace(now() - interval '1 day', now())",
     "select prune_job_runs('1 day')",
     "select prune_finished_jobs('1 day')",
 ]
