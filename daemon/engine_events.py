@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from daemon.engines.pool import EngineReports
 from daemon.jobs import JobError
 from daemon.telemetry.metrics import Metrics
-from daemon.values import Loaded
+from daemon.values import EngineEnd, Loaded, Offloaded
 
 
 @dataclass
@@ -28,11 +28,15 @@ class EngineEvents:
         self.metrics.load_failed(model)
         self.to.load_failed(model, device, error)
 
-    def engine_lost(self, model: str, device: int, reason: str) -> None:
+    def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
+        """Pass on a move to the host's memory: the way back is counted as a load."""
+        self.to.offload_done(model, device, offloaded)
+
+    def engine_lost(self, model: str, device: int, end: EngineEnd) -> None:
         """Count an engine that ended by itself."""
-        self.metrics.engine_died(model)
+        self.metrics.engine_died(model, end.loss)
         self._dying.add((model, device))
-        self.to.engine_lost(model, device, reason)
+        self.to.engine_lost(model, device, end)
 
     def unload_done(self, model: str, device: int) -> None:
         """Count an eviction; an engine that died was counted as such."""

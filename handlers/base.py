@@ -134,6 +134,25 @@ class Runner(Protocol):
         """Return the handlers that this model can serve."""
         ...
 
+    def savings(self) -> Saving:
+        """Return how far its runs can go to save memory."""
+        ...
+
+    def offloads(self) -> bool:
+        """Say whether its weights can wait in the host's memory."""
+        ...
+
+    def offload(self) -> int:
+        """Move the weights to the host's memory; return the bytes that they take there.
+
+        No run is in it, and none comes before `restore`. Only where it `offloads`.
+        """
+        ...
+
+    def restore(self) -> None:
+        """Move the weights back to the device."""
+        ...
+
     def close(self) -> None:
         """Give back what it holds; no run is in it any more."""
         ...

@@ -10,7 +10,9 @@ import copy
 import threading
 from typing import Any
 
-from handlers.base import GENERATION_FAILED, Control, ModelSpec, RunError, StoppedError
+from handlers.base import GENERATION_FAILED, Control, ModelSpec, RunError, Saving, StoppedError
+from handlers.components import Components
+from handlers.tiling import tiled
 
 ENCODING = "encoding_prompt"
 DECODING = "decoding"
@@ -29,24 +31,49 @@ class DiffusionModel:
         self._pipeline = pipeline
         self._pipeline.set_progress_bar_config(disable=True)
         self._alone = threading.Lock()
+        self.device = pipeline.device
+        """Where the pipeline computes, wherever its weights are at the moment."""
+        self.components = Components(
+            pipeline, self.device, keep=bool(spec.options.get("keep_host_copy"))
+        )
+        self._shell_kind = _computing_on(self.device, type(pipeline))
 
     def description(self) -> dict[str, str]:
         """Return what metadata says of the model."""
         return {"model": self._spec.model, "model_name": self.name}
 
+    def savings(self) -> Saving:
+        """Decode in tiles; on a GPU also have only the component there that computes."""
+        moves = self.device.type == "cuda" and self.components.movable
+        return Saving.OFFLOADED if moves else Saving.TILED
+
+    def offloads(self) -> bool:
+        """Say whether the weights may leave the device; without a GPU only where it is wanted."""
+        wanted = self.device.type == "cuda" or bool(self._spec.options.get("offload"))
+        return wanted and self.components.movable
+
+    def offload(self) -> int:
+        """Move all weights to the host's memory."""
+        return self.components.offload()
+
+    def restore(self) -> None:
+        """Move all weights to the device."""
+        self.components.restore()
+
     def close(self) -> None:
         """Let the weights go with the process."""
-
-    @property
-    def device(self) -> Any:
-        """Where the pipeline computes."""
-        return self._pipeline._execution_device  # noqa: SLF001 -- the only name for it that hooks respect
 
     def shell(self) -> Any:
         """Return a pipeline for one run, on the same weights."""
         shell = copy.copy(self._pipeline)
+        shell.__class__ = self._shell_kind
         shell.scheduler = type(shell.scheduler).from_config(shell.scheduler.config)
         return shell
+
+    def autoencoder(self, latents: Any, saving: int) -> Any:
+        """Return what decodes these latents."""
+        vae = self._pipeline.vae
+        return vae if saving == Saving.NONE else tiled(vae, latents)
 
     def denoise(self, shell: Any, current_step: str, control: Control, **call: Any) -> Any:
         """Run the steps and return the latents.
@@ -90,6 +117,14 @@ class DiffusionModel:
             )
         levels = (decoded.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         return levels.movedim(-3, -1).cpu().numpy()
+
+
+def _computing_on(device: Any, kind: type[Any]) -> type[Any]:
+    """Return a pipeline's class that computes on this device.
+
+    By itself a pipeline computes where its first component is, which may be on the host.
+    """
+    return type(kind.__name__, (kind,), {"_execution_device": property(lambda _: device)})
 
 
 def generator(seed: int) -> Any:

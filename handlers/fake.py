@@ -12,11 +12,25 @@ The request's `fake` field says how a run goes:
     end_mark        str     make this file at the very end of the run, however it ends
     broken          bool    fail as a broken CUDA context does
     bytes           int     size of the text or file that is made
+    peak            int     bytes that are really held during the run
+    leak            int     bytes that are really held from the run on, for ever
+    oom_times       int     so many first runs of this engine run out of memory
+    oom_until_saving int    run out of memory unless the request saves so much
+    starve_s        float   let no other thread of the engine run for so many seconds
 
-The model's options may hold `load_s` (seconds), `load_fail` (a message), `load_crash` (an exit
-status) and `child` (a command that runs beside the model, as those of vLLM do).
+The model's options may hold
+
+    load_s, load_fail, load_crash       seconds, a message, an exit status of the load
+    child                               a command that runs beside the model, as those of vLLM do
+    weights                             bytes that the model really holds
+    offload                             it can be moved to the host's memory
+    offload_s, offload_fail             seconds and a message of that move
+    restore_s, restore_fail             the same of the way back
+    savings                             how far its runs can go to save memory, by default 2
 """
 
+import ctypes
+import itertools
 import os
 import random
 import struct
@@ -33,6 +47,7 @@ from handlers.base import (
     Control,
     ModelSpec,
     RunError,
+    Saving,
     StoppedError,
     TextAnswer,
     VideoAnswer,
@@ -61,6 +76,9 @@ class FakeRunner:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self.name = spec.name
+        self._weights = _touched(int(spec.options.get("weights", 0)))
+        self._leaked: list[bytes] = []
+        self._runs = itertools.count(1)
 
     def description(self) -> dict[str, str]:
         """Return what metadata says of the model."""
@@ -69,6 +87,28 @@ class FakeRunner:
     def serves(self) -> frozenset[str]:
         """Return every handler's name."""
         return frozenset({"chat", "enhance", "generate", "image", "video"})
+
+    def savings(self) -> Saving:
+        """Return what the options say."""
+        return Saving(int(self._spec.options.get("savings", Saving.OFFLOADED)))
+
+    def offloads(self) -> bool:
+        """Return what the options say."""
+        return bool(self._spec.options.get("offload"))
+
+    def offload(self) -> int:
+        """Move nothing, as the options say; host and device are the same memory here."""
+        self._move("offload")
+        return len(self._weights)
+
+    def restore(self) -> None:
+        """Move nothing back."""
+        self._move("restore")
+
+    def _move(self, name: str) -> None:
+        time.sleep(float(self._spec.options.get(f"{name}_s", 0)))
+        if (message := self._spec.options.get(f"{name}_fail")) is not None:
+            raise RuntimeError(str(message))
 
     def close(self) -> None:
         """Hold nothing."""
@@ -84,19 +124,30 @@ class FakeRunner:
 
     def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
         """Return a small picture in a colour drawn with the seed."""
-        self._steps(request.fake, request.steps, "generating_image", control)
+        self._steps(request.fake, request.steps, "generating_image", control, request.saving)
         return _png(seed, request.fake)
 
     def video(self, request: VideoRequest, control: Control) -> VideoAnswer:
         """Return bytes that pass for a film."""
-        self._steps(request.fake, request.steps, "generating_video", control)
+        self._steps(request.fake, request.steps, "generating_video", control, request.saving)
         film = random.Random(request.seed).randbytes(int(request.fake.get("bytes", 64)))  # noqa: S311 -- pixels
         head = struct.pack(">I", 16) + b"ftypisom" + bytes(4)
         return VideoAnswer(head + film, _png(request.seed, {}), "image/png", "png")
 
     def _steps(
-        self, fake: Mapping[str, Any], usual: int, current_step: str, control: Control
+        self,
+        fake: Mapping[str, Any],
+        usual: int,
+        current_step: str,
+        control: Control,
+        saving: int = Saving.NONE,
     ) -> None:
+        peak = _touched(int(fake.get("peak", 0)))
+        self._leaked.append(_touched(int(fake.get("leak", 0))))
+        if next(self._runs) <= int(fake.get("oom_times", 0)) or saving < int(
+            fake.get("oom_until_saving", 0)
+        ):
+            raise MemoryError(f"out of memory with {len(peak)} bytes in use")
         try:
             self._take_steps(fake, int(fake.get("steps", usual)), current_step, control)
         finally:
@@ -119,7 +170,15 @@ class FakeRunner:
             raise RunError(str(fake.get("error_code", GENERATION_FAILED)), str(message))
 
 
+def _touched(size: int) -> bytes:
+    """Return so many bytes that the kernel had to find memory for."""
+    return b"\1" * size
+
+
 def _misbehave(fake: Mapping[str, Any]) -> None:
+    if (seconds := fake.get("starve_s")) is not None:
+        # A foreign function that doesn't let go of the interpreter.
+        ctypes.PyDLL(None).usleep(int(float(seconds) * 1e6))
     if fake.get("broken"):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if (mark := fake.get("crash_once")) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.base import TextAnswer
+from handlers.base import Saving, TextAnswer
 from handlers.requests import ImageRequest, Message, TextRequest, VideoRequest
 
 ARCHITECTURE = "pure_inference_engine"
@@ -109,6 +109,7 @@ def _text_fields(
 def _picture_fields(
     request: ImageRequest | VideoRequest, model: Mapping[str, str], seconds: float
 ) -> dict[str, Any]:
+    saving = {"saving": Saving(request.saving).name.lower()} if request.saving else {}
     return {
         **model,
         "prompt": request.prompt,
@@ -120,4 +121,5 @@ def _picture_fields(
         "guidance_scale": request.guidance_scale,
         "quality": request.quality,
         "generation_time": round(seconds, 3),
+        **saving,
     }

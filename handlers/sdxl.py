@@ -3,6 +3,7 @@
 from typing import Any
 
 from handlers.base import Control
+from handlers.components import Part
 from handlers.diffusion import DECODING, DECODING_FROM, ENCODING, DiffusionModel, generator
 from handlers.pictures import png
 from handlers.requests import ImageRequest
@@ -20,22 +21,25 @@ class SdxlModel(DiffusionModel):
         import torch
 
         control.step(ENCODING, 0.0)
-        with torch.no_grad():
+        with torch.no_grad(), self.components.use(request.saving) as use:
             shell = self.shell()
-            latents = self.denoise(
-                shell,
-                "generating_image",
-                control,
-                **self._encoded(shell, request),
-                width=request.width,
-                height=request.height,
-                num_inference_steps=request.steps,
-                guidance_scale=request.guidance_scale,
-                generator=generator(seed),
-            )
+            with use.of(Part.TEXT):
+                encoded = self._encoded(shell, request)
+            with use.of(Part.DENOISER):
+                latents = self.denoise(
+                    shell,
+                    "generating_image",
+                    control,
+                    **encoded,
+                    width=request.width,
+                    height=request.height,
+                    num_inference_steps=request.steps,
+                    guidance_scale=request.guidance_scale,
+                    generator=generator(seed),
+                )
             control.step(DECODING, DECODING_FROM)
-            with self._alone:
-                decoded = self._decoded(latents)
+            with use.of(Part.DECODER), self._alone:
+                decoded = self._decoded(latents, request.saving)
         return png(self.pixels(decoded)[0])
 
     def _encoded(self, shell: Any, request: ImageRequest) -> dict[str, Any]:
@@ -55,7 +59,7 @@ class SdxlModel(DiffusionModel):
             "negative_pooled_prompt_embeds": negative_pooled,
         }
 
-    def _decoded(self, latents: Any) -> Any:
+    def _decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does, but with an autoencoder that keeps its dtype.
 
         The pipeline casts it to float32 and back around each decoding, under the feet of the
@@ -63,7 +67,7 @@ class SdxlModel(DiffusionModel):
         """
         import torch
 
-        vae = self._pipeline.vae
+        vae = self.autoencoder(latents, saving)
         latents = latents.to(vae.device, vae.dtype)
         mean, deviation = (
             getattr(vae.config, name, None) for name in ("latents_mean", "latents_std")

@@ -15,9 +15,11 @@ from handlers.base import (
     Control,
     ModelSpec,
     RunError,
+    Saving,
     TextAnswer,
 )
 from handlers.devices import device_of, dtype_of
+from handlers.moving import Weights
 from handlers.requests import Message, TextRequest
 from handlers.templates import TemplateRefusedError, missing_content, neutral_template
 
@@ -67,6 +69,10 @@ class TransformersRunner:
         self._spec = spec
         self._tokenizer = tokenizer
         self._model = model
+        # Kept, since `model.device` says where its first parameter is at the moment.
+        self._device = model.device
+        keep = bool(spec.options.get("keep_host_copy"))
+        self._weights = Weights([model], self._device, keep=keep)
         # The tokenizer's native part refuses to be used from two threads at once.
         self._tokenizing = threading.Lock()
         self._context = int(model.config.max_position_embeddings)
@@ -81,6 +87,24 @@ class TransformersRunner:
     def serves(self) -> frozenset[str]:
         """Return the handlers of text."""
         return frozenset({"chat", "enhance", "generate"})
+
+    def savings(self) -> Saving:
+        """Text has no way to save memory."""
+        return Saving.NONE
+
+    def offloads(self) -> bool:
+        """Say whether the weights may leave the device; without a GPU only where it is wanted."""
+        wanted = self._device.type == "cuda" or bool(self._spec.options.get("offload"))
+        return wanted and self._weights.movable
+
+    def offload(self) -> int:
+        """Move the weights to the host's memory."""
+        self._weights.to_host()
+        return self._weights.size_bytes
+
+    def restore(self) -> None:
+        """Move the weights to the device."""
+        self._weights.to_device()
 
     def close(self) -> None:
         """Let the weights go with the process."""
@@ -112,7 +136,7 @@ class TransformersRunner:
                 tokens,
                 attention_mask=torch.ones_like(tokens),
                 generation_config=self._configuration(most),
-                logits_processor=[_drawing(request, self._model.device)],
+                logits_processor=[_drawing(request, self._device)],
                 stopping_criteria=[_reporting(control, prompt_tokens, most)],
             )[0, prompt_tokens:].tolist()
         ended = bool(sequence) and sequence[-1] in self._ends
@@ -134,7 +158,7 @@ class TransformersRunner:
                 f"the messages are {tokens.shape[1]:,} tokens long, and the model's context of "
                 f"{self._context:,} leaves no room for an answer",
             )
-        return tokens.to(self._model.device)
+        return tokens.to(self._device)
 
     def _configuration(self, max_tokens: int) -> Any:
         from transformers import GenerationConfig

@@ -3,6 +3,7 @@
 from typing import Any
 
 from handlers.base import Control, VideoAnswer
+from handlers.components import Part
 from handlers.diffusion import DECODING, DECODING_FROM, ENCODING, DiffusionModel, generator
 from handlers.pictures import jpeg, mp4, png
 from handlers.requests import ImageRequest, VideoRequest
@@ -39,23 +40,26 @@ class WanModel(DiffusionModel):
         import torch
 
         control.step(ENCODING, 0.0)
-        with torch.no_grad():
+        with torch.no_grad(), self.components.use(request.saving) as use:
             shell = self.shell()
-            latents = self.denoise(
-                shell,
-                current_step,
-                control,
-                **self._encoded(shell, request),
-                width=request.width,
-                height=request.height,
-                num_frames=count,
-                num_inference_steps=request.steps,
-                guidance_scale=request.guidance_scale,
-                generator=generator(seed),
-            )
+            with use.of(Part.TEXT):
+                encoded = self._encoded(shell, request)
+            with use.of(Part.DENOISER):
+                latents = self.denoise(
+                    shell,
+                    current_step,
+                    control,
+                    **encoded,
+                    width=request.width,
+                    height=request.height,
+                    num_frames=count,
+                    num_inference_steps=request.steps,
+                    guidance_scale=request.guidance_scale,
+                    generator=generator(seed),
+                )
             control.step(DECODING, DECODING_FROM)
-            with self._alone:
-                decoded = self._decoded(latents)
+            with use.of(Part.DECODER), self._alone:
+                decoded = self._decoded(latents, request.saving)
         # One film: channels, frames, height, width.
         return self.pixels(decoded[0].movedim(1, 0))
 
@@ -69,11 +73,11 @@ class WanModel(DiffusionModel):
             )
         return {"prompt_embeds": prompt, "negative_prompt_embeds": negative}
 
-    def _decoded(self, latents: Any) -> Any:
+    def _decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does; the autoencoder keeps frames between its calls."""
         import torch
 
-        vae = self._pipeline.vae
+        vae = self.autoencoder(latents, saving)
         latents = latents.to(vae.device, vae.dtype)
         shape = (1, vae.config.z_dim, 1, 1, 1)
         mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents)

@@ -67,6 +67,10 @@ async def _read(reader: asyncio.StreamReader, model_side: ModelSide) -> bool:
                     model_side.run(message)
                 case protocol.Cancel(run_id=run_id):
                     model_side.cancel(run_id)
+                case protocol.Offload():
+                    model_side.offload()
+                case protocol.Restore():
+                    model_side.restore()
                 case protocol.Ping(number=number):
                     model_side.answer(number)
                 case protocol.Shutdown():

@@ -8,7 +8,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daemon.engines.inline import InlineEngine
-from daemon.engines.process import EngineLimits, EngineProcess
+from daemon.engines.limits import EngineLimits, HealthLimits
+from daemon.engines.process import EngineProcess
 from daemon.engines.surroundings import engine_environment
 from daemon.job_types import Model
 from daemon.ports import Engine, EngineFactory
@@ -26,8 +27,12 @@ class EngineOptions(BaseModel):
     """Those of a model's `options` that steer its process; the runner gets all of them.
 
     Attributes:
-        load_timeout_s: seconds to start and load.
+        load_timeout_s: seconds to start and load, and for weights to move to the host or back.
         cancel_timeout_s: seconds in which a cancelled run must stop, else the engine is killed.
+        hang_floor_s: no run is taken for hung before so many seconds without a step.
+        hang_factor: nor before so many times its handler's longest gap between two steps.
+        ping_every_s: seconds between two pings of an engine.
+        ping_within_s: seconds in which it must answer one, else it is killed.
         offline: never ask a model hub, nor pass its token on.
         omp_threads: threads of CPU kernels; None leaves the libraries' choice.
         inline: run in the daemon's process; for the `fake` runner only.
@@ -38,6 +43,10 @@ class EngineOptions(BaseModel):
 
     load_timeout_s: float = Field(default=900.0, gt=0)
     cancel_timeout_s: float = Field(default=60.0, gt=0)
+    hang_floor_s: float = Field(default=120.0, gt=0)
+    hang_factor: float = Field(default=10.0, ge=1)
+    ping_every_s: float = Field(default=10.0, gt=0)
+    ping_within_s: float = Field(default=60.0, gt=0)
     offline: bool = True
     omp_threads: int | None = Field(default=None, ge=1)
     inline: bool = False
@@ -83,7 +92,10 @@ def _engine(
         offline=options.offline,
         omp_threads=options.omp_threads,
     )
-    limits = EngineLimits(options.load_timeout_s, options.cancel_timeout_s)
+    health = HealthLimits(
+        options.hang_floor_s, options.hang_factor, options.ping_every_s, options.ping_within_s
+    )
+    limits = EngineLimits(options.load_timeout_s, options.cancel_timeout_s, health)
     return EngineProcess(spec, environment, lambda line: log(model.value, line), limits)
 
 

@@ -7,23 +7,28 @@ itself: for those that take no time, so that only the queue around them is measu
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.engines.waiting import uninterrupted
 from daemon.jobs import ErrorCode, JobError
 from daemon.ports import ProgressSink
 from daemon.values import (
     ArtifactFile,
+    EngineEnd,
     EngineLostError,
     Loaded,
+    Loss,
+    Offloaded,
     RunCancelledError,
     RunOutput,
     StepReport,
 )
 from handlers import failures, registry
 from handlers.base import ModelSpec, Runner, RunResult, StoppedError
+
+_Moved = TypeVar("_Moved")
 
 
 class InlineEngine:
@@ -41,25 +46,46 @@ class InlineEngine:
 
     async def load(self) -> Loaded:
         """Load the model; see `ports.Engine`."""
-        if self._over.is_set():
-            raise EngineLostError(self._reason)
         loop = asyncio.get_running_loop()
         started = loop.time()
+        self._runner = await self._move(lambda: registry.load_runner(self._spec))
+        return self._loaded(self._runner, loop.time() - started)
+
+    async def offload(self) -> Offloaded:
+        """Move the weights; see `ports.Engine`."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        host_bytes = await self._move(_loaded(self._runner).offload)
+        return Offloaded(0, host_bytes, loop.time() - started)
+
+    async def restore(self) -> Loaded:
+        """Move the weights back; see `ports.Engine`."""
+        loop = asyncio.get_running_loop()
+        started, runner = loop.time(), _loaded(self._runner)
+        await self._move(runner.restore)
+        return self._loaded(runner, loop.time() - started)
+
+    async def _move(self, move: Callable[[], _Moved]) -> _Moved:
+        if self._over.is_set():
+            raise self._lost()
         try:
-            self._runner = await loop.run_in_executor(
-                self._threads, registry.load_runner, self._spec
-            )
+            return await asyncio.get_running_loop().run_in_executor(self._threads, move)
         except Exception as error:
             failure = failures.of_load(error, self._spec)
             raise JobError(ErrorCode(failure.error_code), failure.message) from error
-        return Loaded(0, loop.time() - started)
+
+    def _loaded(self, runner: Runner, seconds: float) -> Loaded:
+        return Loaded(0, seconds, runner.offloads(), runner.savings())
+
+    def _lost(self) -> EngineLostError:
+        return EngineLostError(self._reason, Loss.STOPPED)
 
     async def run(
         self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
     ) -> RunOutput:
         """Run a handler; see `ports.Engine`."""
         if self._over.is_set() or self._runner is None:
-            raise EngineLostError(self._reason)
+            raise self._lost()
         if not self._threaded:
             return self._run_here(handler, params, progress)
         loop = asyncio.get_running_loop()
@@ -111,10 +137,10 @@ class InlineEngine:
         await self._idle.wait()
         self._threads.shutdown(wait=False)
 
-    async def ended(self) -> str:
+    async def ended(self) -> EngineEnd:
         """Wait for `stop`."""
         await self._over.wait()
-        return self._reason
+        return EngineEnd(Loss.STOPPED, self._reason)
 
     @property
     def _reason(self) -> str:

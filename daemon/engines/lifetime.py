@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 
 from daemon.engines import protocol
 from daemon.engines.group import Child, gone, signal_group, start_group, words_of_exit
+from daemon.engines.losses import loss_of_exit
 from daemon.engines.surroundings import engine_command
 from daemon.engines.waiting import set_within, uninterrupted
+from daemon.values import Loss
 
 _READ_BYTES = 2**20
 _TERM_GRACE_S = 2.0
@@ -45,6 +47,8 @@ class Lifetime:
         self._living: asyncio.Task[None] | None = None
         self.child: Child | None = None
         self.cause = ""
+        """Why it ends or ended, as a predicate; the first cause is the one that is told."""
+        self.loss = Loss.CRASHED
         self.over = asyncio.Event()
 
     def start(self, environment: Mapping[str, str], first: protocol.Load) -> None:
@@ -61,14 +65,19 @@ class Lifetime:
         if self._writer is not None:
             self._writer.write(frame)
 
-    def kill(self, cause: str) -> None:
-        """End it at once; the first cause given is the one that is told."""
-        self.cause = self.cause or cause
+    def blame(self, loss: Loss, cause: str) -> None:
+        """Say why it ends, unless that was said before."""
+        if not self.cause:
+            self.loss, self.cause = loss, cause
+
+    def kill(self, loss: Loss, cause: str) -> None:
+        """End it at once."""
+        self.blame(loss, cause)
         self._signal(signal.SIGKILL)
 
     async def stop(self, cause: str, grace_s: float) -> None:
         """End it by a word, then by SIGTERM, then by SIGKILL; return when it is over."""
-        self.cause = self.cause or cause
+        self.blame(Loss.STOPPED, cause)
         if self._living is None:
             self.over.set()
             return
@@ -97,7 +106,7 @@ class Lifetime:
             self.send(protocol.encode(first))
             await self._until_gone(child, reader)
         except OSError as error:
-            self.cause = self.cause or f"could not be started: {error}"
+            self.blame(Loss.CRASHED, f"could not be started: {error}")
         finally:
             self._signal(signal.SIGKILL)
             # Held until now: that it closes is what tells the group that the daemon is dead.
@@ -134,7 +143,7 @@ class Lifetime:
         try:
             await child.exited.wait()
             if child.returncode is not None:
-                self.cause = self.cause or words_of_exit(child.returncode)
+                self.blame(loss_of_exit(child.returncode), words_of_exit(child.returncode))
             await gone(child.group)
             await asyncio.wait({reading}, timeout=_LAST_FRAMES_S)
             await child.close()
@@ -149,6 +158,6 @@ class Lifetime:
                     self._take(message)
             frames.end()
         except (protocol.ProtocolError, ConnectionError) as error:
-            self.kill(f"broke the connection: {error}")
+            self.kill(Loss.CRASHED, f"broke the connection: {error}")
         if not await set_within(child.exited, _EXIT_GRACE_S):
-            self.kill("closed its connection")
+            self.kill(Loss.CRASHED, "closed its connection")

@@ -1,26 +1,28 @@
-"""The model and its runs, inside the engine's process. Blocking work happens in threads."""
+"""The model and its runs, inside the engine's process. Blocking work happens in threads.
+
+What a thread raises is turned into a message in that thread: a traceback keeps every tensor of its
+frames alive, and nothing of a run that ran out of memory may stay.
+"""
 
 import asyncio
-import logging
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import msgspec
+
 from daemon.engines import protocol
+from daemon.engines.losses import EXIT_BROKEN
 from daemon.engines.outbox import Outbox
+from daemon.engines.telling import log_failure
 from daemon.telemetry.redaction import redact
 from handlers import failures, registry
-from handlers.base import ModelSpec, RunError, Runner, RunResult, StoppedError
+from handlers.base import VRAM_OVERFLOW, ModelSpec, Runner, RunResult, StoppedError
 from handlers.memory import Meter
 
-EXIT_BROKEN = 70
-"""Exit status of an engine whose device no longer answers."""
-
-_log = logging.getLogger("engine")
 _Result = TypeVar("_Result")
 
 
@@ -30,6 +32,7 @@ class ModelSide:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._meter = Meter()
+        self._spec: ModelSpec | None = None
         self._runner: Runner | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._wishes: dict[str, threading.Event] = {}
@@ -38,7 +41,16 @@ class ModelSide:
     def load(self, spec: ModelSpec) -> None:
         """Begin to load; the answer is posted."""
         self._threads = ThreadPoolExecutor(max(1, spec.max_concurrent), thread_name_prefix="run")
-        self._begin(self._load(spec))
+        self._spec = spec
+        self._begin(self._answer(lambda: self._load(spec)))
+
+    def offload(self) -> None:
+        """Begin to move the weights to the host's memory; the answer is posted."""
+        self._begin(self._answer(self._offload))
+
+    def restore(self) -> None:
+        """Begin to move the weights back to the device; the answer is posted."""
+        self._begin(self._answer(self._restore))
 
     def run(self, message: protocol.Run) -> None:
         """Begin a run; its end is posted."""
@@ -71,48 +83,93 @@ class ModelSide:
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _load(self, spec: ModelSpec) -> None:
+    async def _answer(self, move: Callable[[], protocol.FromEngine]) -> None:
+        answer = await self._in_thread(move)
+        if isinstance(answer, protocol.Fatal):
+            await self._give_up(answer)
+        self._outbox.post(answer)
+
+    def _load(self, spec: ModelSpec) -> protocol.FromEngine:
         started = time.monotonic()
         try:
-            self._runner = await self._in_thread(lambda: registry.load_runner(spec))
+            runner = self._runner = registry.load_runner(spec)
         except BaseException as error:  # noqa: BLE001 -- libraries raise SystemExit too
-            _log_failure(f"loading {spec.model} failed", error)
-            failure = failures.of_load(error, spec)
-            self._outbox.post(protocol.LoadFailed(failure.error_code, redact(failure.message)))
-            return
-        self._outbox.post(protocol.Loaded(self._meter.loaded(), time.monotonic() - started))
+            log_failure(f"loading {spec.model} failed", error)
+            return _load_failed(error, spec)
+        return self._loaded(runner, self._meter.loaded(), started)
+
+    def _offload(self) -> protocol.FromEngine:
+        started = time.monotonic()
+        try:
+            host_bytes = self._model().offload()
+        except BaseException as error:  # noqa: BLE001 -- as in a load
+            log_failure("offloading failed", error)
+            if failures.is_broken(error):
+                return _fatal(error)
+            failure = failures.of_offload(error)
+            return protocol.OffloadFailed(failure.error_code, redact(failure.message))
+        left_bytes = self._meter.left(host_bytes)
+        return protocol.Offloaded(left_bytes, host_bytes, time.monotonic() - started)
+
+    def _restore(self) -> protocol.FromEngine:
+        started = time.monotonic()
+        try:
+            runner = self._model()
+            runner.restore()
+        except BaseException as error:  # noqa: BLE001 -- as in a load
+            log_failure("restoring failed", error)
+            if failures.is_broken(error) or self._spec is None:
+                return _fatal(error)
+            return _load_failed(error, self._spec)
+        return self._loaded(runner, self._meter.settled(), started)
+
+    def _loaded(self, runner: Runner, held_bytes: int, started: float) -> protocol.Loaded:
+        seconds = time.monotonic() - started
+        return protocol.Loaded(held_bytes, seconds, runner.offloads(), runner.savings())
 
     async def _run(self, message: protocol.Run) -> None:
-        end: protocol.FromEngine
         self._meter.begin()
         try:
-            result = await self._in_thread(lambda: self._work(message))
-            end = _done(message.run_id, result, self._meter.peak())
-            self._outbox.post(end)
-        except StoppedError:
-            self._outbox.post(protocol.RunCancelled(message.run_id))
-        except BaseException as error:  # noqa: BLE001 -- libraries raise SystemExit too
-            _log_failure(f"run {message.run_id} failed", error)
-            if failures.is_broken(error):
-                await self._give_up(failures.sentence(error))
-            failure = failures.of_run(error)
-            self._outbox.post(
-                protocol.RunFailed(message.run_id, failure.error_code, redact(failure.message))
-            )
+            end = await self._in_thread(lambda: self._work(message))
         finally:
-            self._meter.end()
+            last = self._meter.end()
             del self._wishes[message.run_id]
+        if isinstance(end, protocol.Fatal):
+            await self._give_up(end)
+            return
+        if last:
+            held_bytes = await self._in_thread(self._meter.settled)
+            if not self._wishes:
+                end = msgspec.structs.replace(end, held_bytes=held_bytes)
+        elif isinstance(end, protocol.RunFailed) and end.error_code == VRAM_OVERFLOW:
+            await self._in_thread(self._meter.release)
+        try:
+            self._outbox.post(end)
+        except protocol.ProtocolError as error:
+            self._outbox.post(_run_failed(message.run_id, error))
 
-    def _work(self, message: protocol.Run) -> RunResult:
+    def _work(self, message: protocol.Run) -> protocol.RunEnd | protocol.Fatal:
         control = _Control(message.run_id, self._wishes[message.run_id], self._outbox)
-        control.check()
-        if self._runner is None:
-            raise AssertionError("run before the model was loaded")
-        return registry.run_handler(message.handler, self._runner, message.params, control)
+        try:
+            control.check()
+            result = registry.run_handler(message.handler, self._model(), message.params, control)
+            return _done(message.run_id, result, self._meter.peak())
+        except StoppedError:
+            return protocol.RunCancelled(message.run_id)
+        except BaseException as error:  # noqa: BLE001 -- libraries raise SystemExit too
+            log_failure(f"run {message.run_id} failed", error)
+            return (
+                _fatal(error) if failures.is_broken(error) else _run_failed(message.run_id, error)
+            )
 
-    async def _give_up(self, cause: str) -> None:
+    def _model(self) -> Runner:
+        if self._runner is None:
+            raise AssertionError("the model isn't loaded")
+        return self._runner
+
+    async def _give_up(self, fatal: protocol.Fatal) -> None:
         """End the process: every further run on this device would fail too."""
-        self._outbox.post(protocol.Fatal(f"ended since its device is broken: {redact(cause)}"))
+        self._outbox.post(fatal)
         await self._outbox.sent()
         os._exit(EXIT_BROKEN)
 
@@ -145,10 +202,16 @@ def _done(run_id: str, result: RunResult, peak_bytes: int | None) -> protocol.Do
     return protocol.Done(run_id, result.fields, files, peak_bytes, result.timings)
 
 
-def _log_failure(what: str, error: BaseException) -> None:
-    if isinstance(error, RunError):
-        # Its sentence was written for this case: the way to it says nothing more.
-        _log.warning("%s: %s", what, redact(error.message))
-        return
-    lines = "".join(traceback.format_exception(error))
-    _log.error("%s\n%s", what, redact(lines))
+def _run_failed(run_id: str, error: BaseException) -> protocol.RunFailed:
+    failure = failures.of_run(error)
+    return protocol.RunFailed(run_id, failure.error_code, redact(failure.message))
+
+
+def _load_failed(error: BaseException, spec: ModelSpec) -> protocol.LoadFailed:
+    failure = failures.of_load(error, spec)
+    return protocol.LoadFailed(failure.error_code, redact(failure.message))
+
+
+def _fatal(error: BaseException) -> protocol.Fatal:
+    cause = redact(failures.sentence(error))
+    return protocol.Fatal(f"ended since its device is broken: {cause}")

@@ -1,22 +1,28 @@
-"""The pool: carries out loads and unloads, and owns every engine from start to certain end.
+"""The pool: carries out moves of weights, and owns every engine from start to certain end.
 
 One asyncio task per engine lives through the engine's whole life:
 
-    start -> load -> report -> wait for the order to unload, or for death -> stop -> report
+    start -> load -> report -> wait for an order, or for death -> stop -> memory back -> report
+                                ^                         |
+                                +- report <- offload or restore
 
-Bytes are reported free only after the process is gone and the device's memory is back.
+Orders are carried out one after the other. However an engine ends, one report says so. Bytes are
+reported free only after the process is gone and the device's memory is back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from enum import Enum, auto
 from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
 
-from daemon.jobs import ErrorCode, JobError
+from daemon.engines import moves
+from daemon.engines.memory_back import AtOnce, MemoryBack
+from daemon.jobs import JobError
 from daemon.ports import Engine, EngineFactory
-from daemon.values import EngineLostError, Loaded
+from daemon.values import EngineEnd, Loaded, Offloaded
 
 _log = structlog.get_logger(__name__)
 
@@ -25,17 +31,21 @@ RETRY_STOP_S = 1.0
 
 
 class EngineReports(Protocol):
-    """Hears what became of loads, unloads and engines. Called on the event loop, never nested."""
+    """Hears what became of moves and engines. Called on the event loop, never nested."""
 
     def load_done(self, model: str, device: int, loaded: Loaded) -> None:
-        """The model is in memory."""
+        """The model is in the device's memory, from disk or from the host's memory."""
         ...
 
     def load_failed(self, model: str, device: int, error: JobError) -> None:
         """The load failed and its engine is gone."""
         ...
 
-    def engine_lost(self, model: str, device: int, reason: str) -> None:
+    def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
+        """The weights wait in the host's memory; the engine lives on."""
+        ...
+
+    def engine_lost(self, model: str, device: int, end: EngineEnd) -> None:
         """The engine ended by itself; `unload_done` follows when it is gone for certain."""
         ...
 
@@ -44,25 +54,30 @@ class EngineReports(Protocol):
         ...
 
 
-MemoryBack = Callable[[int], Awaitable[None]]
-"""Waits until the memory of engines that are gone is back on a device, as measured there."""
-
-
-async def _at_once(_device: int) -> None:
-    """Devices without a driver give memory back with the process."""
+class _Order(Enum):
+    OFFLOAD = auto()
+    RESTORE = auto()
+    UNLOAD = auto()
 
 
 class _Held:
-    """An engine, and whether it is to go."""
+    """An engine, what it is to do next, and what it holds."""
 
     def __init__(self, model: str, device: int, engine: Engine) -> None:
         self.model = model
         self.device = device
         self.engine = engine
-        self.over = asyncio.Event()
-        """Set by the order to unload or by the engine's death."""
-        self.lost: str | None = None
-        """Why the engine ended by itself."""
+        self.orders: deque[_Order] = deque()
+        self.told = asyncio.Event()
+        """Set by an order and by the engine's death."""
+        self.end: EngineEnd | None = None
+        """How the engine ended by itself."""
+        self.held_bytes = 0
+        """What it holds on the device for as long as it is left alone."""
+
+    def order(self, order: _Order) -> None:
+        self.orders.append(order)
+        self.told.set()
 
 
 class EnginePool:
@@ -72,11 +87,11 @@ class EnginePool:
         self,
         factory: EngineFactory,
         *,
-        memory_back: MemoryBack = _at_once,
+        memory_back: MemoryBack | None = None,
         stop_grace_s: float = 5.0,
     ) -> None:
         self._factory = factory
-        self._memory_back = memory_back
+        self._memory_back = memory_back or AtOnce()
         self._stop_grace_s = stop_grace_s
         self._reports: EngineReports | None = None
         self._held: dict[tuple[str, int], _Held] = {}
@@ -85,7 +100,7 @@ class EnginePool:
         self._closing = False
 
     def report_to(self, reports: EngineReports) -> None:
-        """Say who hears of loads, unloads and deaths; before the first load."""
+        """Say who hears of moves and deaths; before the first load."""
         self._reports = reports
 
     async def __aenter__(self) -> Self:
@@ -108,8 +123,14 @@ class EnginePool:
         return self._held[model, device].engine
 
     def load(self, model: str, device: int) -> None:
-        """Begin to load; `load_done` or `load_failed` is reported. Nothing while closing."""
+        """Begin to load, or to move back what was offloaded; `load_done` or `load_failed` follows.
+
+        Nothing while closing.
+        """
         if self._closing:
+            return
+        if (offloaded := self._held.get((model, device))) is not None:
+            offloaded.order(_Order.RESTORE)
             return
         held = _Held(model, device, self._factory(model, device))
         self._held[model, device] = held
@@ -117,91 +138,109 @@ class EnginePool:
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
 
+    def offload(self, model: str, device: int) -> None:
+        """Begin to move the weights to the host's memory; no run may be in the engine.
+
+        `offload_done` follows, or `engine_lost` and `unload_done`. Nothing while closing.
+        """
+        if not self._closing:
+            self._held[model, device].order(_Order.OFFLOAD)
+
     def unload(self, model: str, device: int) -> None:
         """Begin to unload; `unload_done` is reported. Nothing where the engine is going anyway."""
         if not self._closing:
-            self._held[model, device].over.set()
+            self._held[model, device].order(_Order.UNLOAD)
 
     async def _live(self, held: _Held) -> None:
         """The whole life of one engine; however it ends, the engine is gone after it."""
         model, device = held.model, held.device
         try:
-            loaded = await self._load(held)
-            if isinstance(loaded, Loaded):
-                self._to().load_done(model, device, loaded)
-                await self._until_over(held)
-                if held.lost is not None:
-                    _log.warning("engine lost", model=model, device=device, reason=held.lost)
-                    self._to().engine_lost(model, device, held.lost)
+            failure = self._took(held, await moves.load(held.engine, model, device))
+            if failure is None:
+                failure = await self._serve(held)
         except asyncio.CancelledError:
             await self._stop_at_exit(held)
             raise
-        await self._reap(held)
-        if isinstance(loaded, JobError):
-            self._to().load_failed(model, device, loaded)
+        await self._reap(held, alive=failure is None and held.end is None)
+        if isinstance(failure, JobError):
+            self._to().load_failed(model, device, failure)
         else:
             self._to().unload_done(model, device)
 
-    async def _load(self, held: _Held) -> Loaded | JobError:
-        """Load, and turn every error into one that a row can show."""
-        model, device = held.model, held.device
-        _log.info("model loading", model=model, device=device)
-        try:
-            loaded = await held.engine.load()
-        except JobError as error:
-            failure = error
-        except EngineLostError as error:
-            message = f"the engine of {model} ended while loading: {error.reason}"
-            failure = JobError(ErrorCode.MODEL_LOAD_FAILED, message)
-        except Exception as error:  # noqa: BLE001 - see below
-            # Whatever a start may raise costs one load, never the daemon.
-            _log.exception("model load failed unexpectedly", model=model, device=device)
-            failure = JobError(ErrorCode.MODEL_LOAD_FAILED, f"load of {model}: {error!r}")
-        else:
-            _log.info(
-                "model loaded",
-                model=model,
-                device=device,
-                weights_bytes=loaded.weights_bytes,
-                seconds=round(loaded.seconds, 3),
-            )
-            return loaded
-        _log.warning(
-            "model load failed",
-            model=model,
-            device=device,
-            error_code=failure.error_code,
-            error=failure.message,
-        )
-        return failure
-
-    async def _until_over(self, held: _Held) -> None:
+    async def _serve(self, held: _Held) -> JobError | None:
+        """Carry out orders until the engine is to go; return why a restoring failed."""
         watch = self._group.create_task(self._watch(held))
         try:
-            await held.over.wait()
+            while True:
+                match await self._next_order(held):
+                    case _Order.UNLOAD:
+                        return None
+                    case _Order.OFFLOAD:
+                        await self._offload(held)
+                    case _Order.RESTORE:
+                        restored = await moves.restore(held.engine, held.model, held.device)
+                        if (failure := self._took(held, restored)) is not None:
+                            return failure
+                if held.end is not None:
+                    _log.warning(
+                        "engine lost",
+                        model=held.model,
+                        device=held.device,
+                        loss=held.end.loss,
+                        reason=held.end.reason,
+                    )
+                    self._to().engine_lost(held.model, held.device, held.end)
+                    return None
         finally:
             watch.cancel()
 
-    async def _watch(self, held: _Held) -> None:
-        reason = await held.engine.ended()
-        if not held.over.is_set():
-            held.lost = reason
-            held.over.set()
+    async def _next_order(self, held: _Held) -> _Order | None:
+        """Return the next order; None: the engine has ended, and nobody had ordered it to."""
+        while not held.orders:
+            if held.end is not None:
+                return None
+            await held.told.wait()
+            held.told.clear()
+        # Also with a dead engine: who has ordered something hears what became of that.
+        return held.orders.popleft()
 
-    async def _reap(self, held: _Held) -> None:
+    async def _offload(self, held: _Held) -> None:
+        offloaded = await moves.offload(held.engine, held.model, held.device)
+        if isinstance(offloaded, EngineEnd):
+            held.end = offloaded
+        else:
+            held.held_bytes = offloaded.left_bytes
+            self._to().offload_done(held.model, held.device, offloaded)
+
+    def _took(self, held: _Held, loaded: Loaded | JobError) -> JobError | None:
+        """Report a load that succeeded; a failure waits until the engine is gone."""
+        if isinstance(loaded, JobError):
+            return loaded
+        held.held_bytes = loaded.weights_bytes
+        self._to().load_done(held.model, held.device, loaded)
+        return None
+
+    async def _watch(self, held: _Held) -> None:
+        end = await held.engine.ended()
+        held.end = held.end or end
+        held.told.set()
+
+    async def _reap(self, held: _Held, *, alive: bool) -> None:
         """Stop the engine until it is gone, and wait for its memory."""
+        model, device = held.model, held.device
+        before = await self._memory_back.used(model, device) if alive else None
         while True:
             try:
                 await held.engine.stop(self._stop_grace_s)
-                await self._memory_back(held.device)
             except Exception:  # noqa: BLE001 - see below
                 # Its bytes must not be used while it may live: try for as long as it takes.
-                _log.exception("engine not gone yet", model=held.model, device=held.device)
+                _log.exception("engine not gone yet", model=model, device=device)
                 await asyncio.sleep(RETRY_STOP_S)
             else:
                 break
-        del self._held[held.model, held.device]
-        _log.info("engine gone", model=held.model, device=held.device)
+        await self._memory_back.wait(model, device, before, held.held_bytes)
+        del self._held[model, device]
+        _log.info("engine gone", model=model, device=device)
 
     async def _stop_at_exit(self, held: _Held) -> None:
         """Stop the engine; whoever cancels that too has no more patience, so it is killed."""

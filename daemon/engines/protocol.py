@@ -12,6 +12,10 @@ that an engine can stand elsewhere.
                           <-- Step*           the latest one wins
     Cancel                -->
                           <-- Done | RunFailed | RunCancelled      exactly one per run
+    Offload               -->                     no run is in the engine
+                          <-- Offloaded | OffloadFailed
+    Restore               -->
+                          <-- Loaded | LoadFailed
     Ping                  -->
                           <-- Pong
                           <-- Fatal           the engine ends, and says why
@@ -26,7 +30,7 @@ import msgspec
 MAX_FRAME_BYTES = 512 * 2**20
 """The longest body; a longer one means a fault, not a film."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 _LENGTH_BYTES = 4
 
 
@@ -61,6 +65,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     run_id: str
 
 
+class Offload(msgspec.Struct, frozen=True, tag="offload"):
+    """Move the weights to the host's memory."""
+
+
+class Restore(msgspec.Struct, frozen=True, tag="restore"):
+    """Move the weights back to the device."""
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End: stop the runs at their next step, give back what is held, exit."""
 
@@ -78,14 +90,34 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The model is in memory: the bytes its weights took and the seconds it took."""
+    """The model is in memory: the bytes its weights took and the seconds it took.
+
+    `offloads` says whether `Offload` may be asked, `savings` is the highest `handlers.base.Saving`.
+    """
 
     weights_bytes: int
     seconds: float
+    offloads: bool = False
+    savings: int = 0
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     """The model can't be loaded; the engine is of no further use."""
+
+    error_code: str
+    message: str
+
+
+class Offloaded(msgspec.Struct, frozen=True, tag="offloaded"):
+    """The weights wait in the host's memory: what is left on the device, what they take there."""
+
+    left_bytes: int
+    host_bytes: int
+    seconds: float
+
+
+class OffloadFailed(msgspec.Struct, frozen=True, tag="offload_failed"):
+    """The weights can't be moved; the engine is of no further use."""
 
     error_code: str
     message: str
@@ -111,13 +143,17 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """A run succeeded. `timings` are seconds by phase."""
+    """A run succeeded. `timings` are seconds by phase.
+
+    `held_bytes`, here and below: what the engine holds when no other run is in it, else None.
+    """
 
     run_id: str
     fields: Mapping[str, Any]
     files: list[File]
     peak_bytes: int | None
     timings: Mapping[str, float]
+    held_bytes: int | None = None
 
 
 class RunFailed(msgspec.Struct, frozen=True, tag="run_failed"):
@@ -126,12 +162,14 @@ class RunFailed(msgspec.Struct, frozen=True, tag="run_failed"):
     run_id: str
     error_code: str
     message: str
+    held_bytes: int | None = None
 
 
 class RunCancelled(msgspec.Struct, frozen=True, tag="run_cancelled"):
     """A run stopped at a step because it was asked to."""
 
     run_id: str
+    held_bytes: int | None = None
 
 
 class Fatal(msgspec.Struct, frozen=True, tag="fatal"):
@@ -147,8 +185,9 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     memory_bytes: int
 
 
-FromDaemon = Load | Run | Cancel | Shutdown | Ping
-FromEngine = Hello | Loaded | LoadFailed | Step | Done | RunFailed | RunCancelled | Fatal | Pong
+FromDaemon = Load | Run | Cancel | Offload | Restore | Shutdown | Ping
+RunEnd = Done | RunFailed | RunCancelled
+FromEngine = Hello | Loaded | LoadFailed | Offloaded | OffloadFailed | Step | RunEnd | Fatal | Pong
 
 MessageT = TypeVar("MessageT")
 

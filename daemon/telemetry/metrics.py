@@ -35,7 +35,7 @@ from daemon.telemetry.series import (
     WorkerSeries,
 )
 from daemon.telemetry.stats import Performance, RunStats
-from daemon.values import Backlog
+from daemon.values import Backlog, Loss
 
 OUTCOMES = ("completed", "failed", "retry", "cancelled", "released", "lost")
 """How a run can end; `lost` is a run whose lease was gone, so that nothing was recorded."""
@@ -183,7 +183,8 @@ class Metrics:
         # From the first state on, what may go wrong stands at 0.
         self._models.load_failures.labels(name)
         self._models.evictions.labels(name)
-        self._models.engine_deaths.labels(name)
+        for loss in Loss:
+            self._models.engine_deaths.labels(name, loss.value)
 
     def model_loaded(self, model: str, seconds: float) -> None:
         """Count and time a load that succeeded."""
@@ -197,9 +198,9 @@ class Metrics:
         """Count weights that made room for others."""
         self._models.evictions.labels(_model(model)).inc()
 
-    def engine_died(self, model: str) -> None:
-        """Count an engine process that ended without being asked to."""
-        self._models.engine_deaths.labels(_model(model)).inc()
+    def engine_died(self, model: str, loss: Loss) -> None:
+        """Count an engine process that ended without being asked to, by how it was lost."""
+        self._models.engine_deaths.labels(_model(model), loss.value).inc()
 
     def vram(self, device: int, amounts: Mapping[str, int]) -> None:
         """Show the scheduler's book of a device, bytes by kind (`VRAM_KINDS`)."""

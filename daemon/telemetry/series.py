@@ -179,7 +179,7 @@ class ModelSeries:
         self.engine_deaths = Counter(
             "ourvidz_engine_deaths",
             "Engine processes that ended unasked",
-            ["model"],
+            ["model", "loss"],
             registry=registry,
         )
         self.vram = Gauge(

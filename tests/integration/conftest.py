@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from daemon.engines.process import EngineLimits, EngineProcess
+from daemon.engines.limits import EngineLimits
+from daemon.engines.process import EngineProcess
 from daemon.engines.surroundings import engine_environment
 from devstack.models.cache import cache_folder
 from devstack.models.prepare import prepare

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from daemon.engines.group import members
-from daemon.engines.process import EngineLimits, EngineProcess
+from daemon.engines.limits import EngineLimits
+from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
-from daemon.values import EngineLostError, StepReport
+from daemon.values import EngineLostError, Loss, StepReport
 from handlers.params import Limits, resolve
 
 STUBBORN = [
@@ -59,7 +60,9 @@ async def test_a_killed_engine_is_lost_with_its_runs(start_engine: StartEngine) 
     assert [EngineLostError] * 2 == [type(end) for end in ends]
     assert "was killed by SIGKILL" in str(ends[0])
     assert members(engine.group) == []
-    assert "was killed by SIGKILL" in await engine.ended()
+    end = await engine.ended()
+    assert "was killed by SIGKILL" in end.reason
+    assert end.loss is Loss.KILLED
 
 
 async def test_a_fast_loop_cannot_flood_the_daemon(start_engine: StartEngine) -> None:
@@ -99,7 +102,9 @@ async def test_an_engine_that_ignores_a_cancellation_is_killed(start_engine: Sta
     ends = await asyncio.gather(ignoring, other, return_exceptions=True)
 
     assert [asyncio.CancelledError, EngineLostError] == [type(end) for end in ends]
-    assert "did not stop a run within 0.2 s" in await engine.ended()
+    end = await engine.ended()
+    assert "did not stop a run within 0.2 s" in end.reason
+    assert end.loss is Loss.HUNG
 
 
 async def test_stop_ends_the_whole_group(start_engine: StartEngine) -> None:

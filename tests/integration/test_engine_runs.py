@@ -11,7 +11,7 @@ from daemon.engines.inline import InlineEngine
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
 from daemon.ports import Engine
-from daemon.values import EngineLostError, RunCancelledError, StepReport
+from daemon.values import EngineEnd, EngineLostError, Loss, RunCancelledError, StepReport
 from handlers.base import ModelSpec
 from handlers.params import Limits, resolve
 
@@ -129,4 +129,4 @@ async def test_a_stopped_engine_takes_no_run(engine: Engine) -> None:
 
     with pytest.raises(EngineLostError, match="the chat engine was stopped"):
         await engine.run("run", "chat", params(), Steps())
-    assert await engine.ended() == "the chat engine was stopped"
+    assert await engine.ended() == EngineEnd(Loss.STOPPED, "the chat engine was stopped")

@@ -6,7 +6,7 @@ from typing import Any
 from daemon.engine_events import EngineEvents
 from daemon.jobs import ErrorCode, JobError
 from daemon.telemetry.metrics import Metrics
-from daemon.values import Loaded
+from daemon.values import EngineEnd, Loaded, Loss, Offloaded
 
 
 @dataclass
@@ -19,6 +19,9 @@ class Heard:
     def load_failed(self, *arguments: Any) -> None:
         self.calls.append(("load_failed", *arguments))
 
+    def offload_done(self, *arguments: Any) -> None:
+        self.calls.append(("offload_done", *arguments))
+
     def engine_lost(self, *arguments: Any) -> None:
         self.calls.append(("engine_lost", *arguments))
 
@@ -26,18 +29,23 @@ class Heard:
         self.calls.append(("unload_done", *arguments))
 
 
-def sample(metrics: Metrics, name: str) -> float | None:
-    return metrics.registry.get_sample_value(name, {"model": "chat"})
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, {"model": "chat", **labels})
 
 
 def test_each_event_is_passed_on_and_counted() -> None:
-    """An engine that dies is a death, one that makes room an eviction, never both."""
+    """An engine that dies is a death, one that makes room an eviction, never both.
+
+    A move to the host's memory is neither.
+    """
     metrics, heard = Metrics(), Heard()
     events = EngineEvents(heard, metrics)
     loaded, error = Loaded(1, 2.5), JobError(ErrorCode.MODEL_LOAD_FAILED, "no")
+    offloaded, end = Offloaded(1, 2, 0.5), EngineEnd(Loss.KILLED, "signal 9")
 
     events.load_done("chat", 0, loaded)
-    events.engine_lost("chat", 0, "signal 9")
+    events.offload_done("chat", 0, offloaded)
+    events.engine_lost("chat", 0, end)
     events.unload_done("chat", 0)
     events.load_done("chat", 0, loaded)
     events.unload_done("chat", 0)
@@ -45,12 +53,13 @@ def test_each_event_is_passed_on_and_counted() -> None:
 
     assert heard.calls == [
         ("load_done", "chat", 0, loaded),
-        ("engine_lost", "chat", 0, "signal 9"),
+        ("offload_done", "chat", 0, offloaded),
+        ("engine_lost", "chat", 0, end),
         ("unload_done", "chat", 0),
         ("load_done", "chat", 0, loaded),
         ("unload_done", "chat", 0),
         ("load_failed", "chat", 0, error),
     ]
-    assert sample(metrics, "ourvidz_engine_deaths_total") == 1
+    assert sample(metrics, "ourvidz_engine_deaths_total", loss="killed") == 1
     assert sample(metrics, "ourvidz_model_evictions_total") == 1
     assert sample(metrics, "ourvidz_model_load_failures_total") == 1

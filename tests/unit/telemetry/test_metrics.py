@@ -13,7 +13,7 @@ from daemon.server.reports import ModelState
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.metrics import MODEL_STATES, OUTCOMES, Metrics
-from daemon.values import Backlog
+from daemon.values import Backlog, Loss
 
 GIB = 2**30
 
@@ -102,7 +102,7 @@ def test_failures_are_countable_from_zero(metrics: Metrics) -> None:
 
     assert found['ourvidz_jobs_finished_total{job_type="chat",outcome="failed"}'] == 0
     assert found['ourvidz_model_load_failures_total{model="chat"}'] == 0
-    assert found['ourvidz_engine_deaths_total{model="chat"}'] == 0
+    assert found['ourvidz_engine_deaths_total{loss="hung",model="chat"}'] == 0
     assert found['ourvidz_store_errors_total{call="claim",error="unavailable"}'] == 0
 
 
@@ -177,7 +177,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     metrics.model_loaded("sdxl", 20.0)
     metrics.load_failed("sdxl")
     metrics.model_evicted("sdxl")
-    metrics.engine_died("sdxl")
+    metrics.engine_died("sdxl", Loss.HUNG)
     metrics.vram(1, {"weights": 7, "unknown": 8})
     metrics.store_call("finish", 0.2, "rejected")
     metrics.host(HostSample(1, None, 3))
@@ -203,7 +203,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
         'ourvidz_model_load_seconds_sum{model="sdxl"}': 20.0,
         'ourvidz_model_load_failures_total{model="sdxl"}': 1,
         'ourvidz_model_evictions_total{model="sdxl"}': 1,
-        'ourvidz_engine_deaths_total{model="sdxl"}': 1,
+        'ourvidz_engine_deaths_total{loss="hung",model="sdxl"}': 1,
         'ourvidz_vram_bytes{device="1",kind="weights"}': 7,
         'ourvidz_store_call_seconds_count{call="finish"}': 1,
         'ourvidz_store_errors_total{call="finish",error="rejected"}': 1,

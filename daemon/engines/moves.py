@@ -1,0 +1,72 @@
+"""Moves of a model's weights, with every error turned into a value that the pool can report."""
+
+import structlog
+
+from daemon.jobs import ErrorCode, JobError
+from daemon.ports import Engine
+from daemon.values import EngineEnd, EngineLostError, Loaded, Loss, Offloaded
+
+_log = structlog.get_logger(__name__)
+
+
+async def load(engine: Engine, model: str, device: int) -> Loaded | JobError:
+    """Load a new engine."""
+    return await _load(engine, model, device, restoring=False)
+
+
+async def restore(engine: Engine, model: str, device: int) -> Loaded | JobError:
+    """Move the weights of an offloaded engine back."""
+    return await _load(engine, model, device, restoring=True)
+
+
+async def offload(engine: Engine, model: str, device: int) -> Offloaded | EngineEnd:
+    """Move the weights to the host's memory; an engine that can't is of no further use."""
+    try:
+        offloaded = await engine.offload()
+    except JobError as error:
+        return EngineEnd(Loss.STOPPED, f"the {model} engine can't offload: {error.message}")
+    except EngineLostError as error:
+        return EngineEnd(error.loss, error.reason)
+    except Exception as error:  # noqa: BLE001 -- whatever it raises costs one engine, not the daemon
+        _log.exception("offload failed unexpectedly", model=model, device=device)
+        return EngineEnd(Loss.STOPPED, f"the {model} engine can't offload: {error!r}")
+    _log.info(
+        "model offloaded",
+        model=model,
+        device=device,
+        left_bytes=offloaded.left_bytes,
+        host_bytes=offloaded.host_bytes,
+        seconds=round(offloaded.seconds, 3),
+    )
+    return offloaded
+
+
+async def _load(engine: Engine, model: str, device: int, *, restoring: bool) -> Loaded | JobError:
+    _log.info("model loading", model=model, device=device, from_host=restoring)
+    try:
+        loaded = await (engine.restore() if restoring else engine.load())
+    except JobError as error:
+        failure = error
+    except EngineLostError as error:
+        message = f"the engine of {model} ended while loading: {error.reason}"
+        failure = JobError(ErrorCode.MODEL_LOAD_FAILED, message)
+    except Exception as error:  # noqa: BLE001 -- whatever a start may raise costs one load, not the daemon
+        _log.exception("model load failed unexpectedly", model=model, device=device)
+        failure = JobError(ErrorCode.MODEL_LOAD_FAILED, f"load of {model}: {error!r}")
+    else:
+        _log.info(
+            "model loaded",
+            model=model,
+            device=device,
+            weights_bytes=loaded.weights_bytes,
+            seconds=round(loaded.seconds, 3),
+        )
+        return loaded
+    _log.warning(
+        "model load failed",
+        model=model,
+        device=device,
+        error_code=failure.error_code,
+        error=failure.message,
+    )
+    return failure
