@@ -13,6 +13,7 @@ import asyncpg
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
 from daemon.store import rows
+from daemon.traces import Arrival
 from daemon.values import (
     Backlog,
     Canary,
@@ -102,6 +103,19 @@ class PostgresStore:
         """Count what is queued and processing, by job type."""
         found = await self._call("select * from public.queue_summary()")
         return [rows.backlog_of(row) for row in found]
+
+    async def arrivals(self, within_s: float, limit: int) -> list[Arrival]:
+        """Return what was asked for in the last so many seconds: the first `limit`, in order.
+
+        No part of `JobStore`: operators ask for it, the daemon doesn't.
+        """
+        found = await self._call(
+            "select * from public.export_trace("
+            "public.ourvidz_now() - make_interval(secs => $1), public.ourvidz_now(), $2)",
+            within_s,
+            limit,
+        )
+        return [rows.arrival_of(row) for row in found]
 
     async def aclose(self) -> None:
         """Close the connections, also those that don't answer."""

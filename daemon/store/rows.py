@@ -27,6 +27,7 @@ from daemon.jobs import (
     Released,
     Retry,
 )
+from daemon.traces import Arrival
 from daemon.values import Backlog, Canary, Demand, SweepResult
 
 
@@ -46,6 +47,7 @@ _FUNCTIONS = (
     "sweep_jobs",
     "beat_canary",
     "queue_summary",
+    "export_trace",
     "ourvidz_schema_version",
 )
 _LONGEST_INT = 300
@@ -234,6 +236,18 @@ def backlog_of(row: Row) -> Backlog:
 def canary_of(row: Row) -> Canary:
     """Read what `beat_canary` answers."""
     return Canary(row["serial"], row["age_s"], broadcast=row["broadcast"])
+
+
+def arrival_of(row: Row) -> Arrival:
+    """Read a row of `export_trace`."""
+    return Arrival(
+        arrived_s=row["arrived_s"],
+        job_type=row["job_type"],
+        user=row["user_number"],
+        priority=row["priority"],
+        run_s=row["run_s"],
+        completed=row["completed"],
+    )
 
 
 def _uuid(value: UUID | str) -> UUID:
