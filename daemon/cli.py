@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from daemon.settings import Settings, SettingsError, load_settings
+from daemon.simulate_options import SimulateOptions, simulate_options
 
 CONFIG_FILES = (Path("ourvidz-worker.toml"), Path("/etc/ourvidz-worker/config.toml"))
 """Looked for in this order when `--config` doesn't name one."""
@@ -127,6 +128,24 @@ def dev_command(
         config=given[0], overrides=given[1], stack_port=stack_port, data=data, as_json=as_json
     )
     _run(lambda: run_dev(options))
+
+
+@main.command("simulate")
+@simulate_options
+@click.pass_obj
+def simulate_command(given: tuple[Path | None, dict[str, Any]], /, **options: Any) -> None:
+    """Say what would have become of jobs on other GPUs, budgets or by other policies.
+
+    The worker's own scheduler runs in virtual time on jobs of a file, of the database, or made up;
+    models, budgets and expected seconds are those of the settings.
+    """
+    from daemon.simulate_command import simulate
+    from daemon.startup import StartupError
+
+    try:
+        simulate(_settings(*given), SimulateOptions(**options))
+    except StartupError as error:
+        raise UserError(str(error)) from error
 
 
 def _settings(config: Path | None, overrides: dict[str, Any]) -> Settings:

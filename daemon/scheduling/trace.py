@@ -20,11 +20,18 @@ class TraceJob:
     user: str | None = None
     weight: float = 1.0
     interactive: bool = False
+    priority: int = 0
 
     def request(self) -> AdmissionRequest:
         """Return it as the scheduler gets it."""
         return AdmissionRequest(
-            self.id, self.model, self.quality, self.user, self.arrives_s, self.interactive
+            self.id,
+            self.model,
+            self.quality,
+            self.user,
+            self.arrives_s,
+            self.interactive,
+            priority=self.priority,
         )
 
 
@@ -54,7 +61,7 @@ def generate(
     mix: Mapping[tuple[str, str], float] = MIX,
     users: int = 8,
 ) -> list[TraceJob]:
-    """Return a trace; the same seed, the same trace.
+    """Return a trace; the same seed, the same trace. Empty where no model has a class of the mix.
 
     Args:
         seed: of the generator.
@@ -68,7 +75,7 @@ def generate(
     specs = {(each.name, name): q for each in models for name, q in each.qualities.items()}
     classes = [key for key in mix if key in specs]
     now, jobs = 0.0, []
-    for number in range(count):
+    for number in range(count if classes else 0):
         if per_hour is not None:
             now += draw.expovariate(per_hour / 3600)
         key = draw.choices(classes, [mix[each] for each in classes])[0]
