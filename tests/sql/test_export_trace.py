@@ -113,11 +113,11 @@ async def test_what_no_worker_serves_is_left_out(create_database: CreateDatabase
     assert [(row["job_type"], row["user_number"]) for row in rows] == [("chat", 1)]
 
 
-@pytest.mark.parametrize("analyzed", [False, True])
+@pytest.mark.parametrize("upkeep", ["vacuum jobs", "vacuum (analyze) jobs, job_runs"])
 async def test_an_hour_among_years_is_read_from_the_index(
-    database: JobsDatabase, analyzed: bool
+    database: JobsDatabase, upkeep: str
 ) -> None:
-    """Twenty thousand other jobs cost nothing, neither their rows nor their runs."""
+    """Of twenty thousand other jobs few rows are read, and none of their runs."""
     await database.owner.execute(
         "with added as (insert into jobs (job_type, user_id, created_at) "
         "select 'chat', $1::uuid, $2::timestamptz - n * interval '1 hour' "
@@ -129,8 +129,8 @@ async def test_an_hour_among_years_is_read_from_the_index(
         ALICE,
         NOON,
     )
-    if analyzed:
-        await database.owner.execute("analyze jobs, job_runs")
+    # New pages are summed up when the table is vacuumed; until then they are read.
+    await database.owner.execute(upkeep)
     since, until = NOON - timedelta(hours=1005), NOON - timedelta(hours=1000)
 
     async def read() -> int:
@@ -141,5 +141,6 @@ async def test_an_hour_among_years_is_read_from_the_index(
         assert plan["Actual Rows"] == 5
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
+    pages = await database.owner.fetchval("select pg_relation_size('jobs') / 8192")
     # The first call of a session also reads the catalog.
-    assert [await read() for _ in range(3)][-1] < 60
+    assert [await read() for _ in range(3)][-1] < 150 < pages / 2
