@@ -52,7 +52,7 @@ class AtOnce:
     async def used(self, model: str, device: int) -> int | None:
         """Return nothing."""
         del model, device
-        return None  # noqa: RET501 -- the protocol's way of saying that there is no driver
+        return None
 
     async def wait(self, model: str, device: int, before: int | None, held_bytes: int) -> None:
         """Wait for nothing."""

@@ -5,9 +5,12 @@ own, which the process doesn't wait for; whoever asks gets the last sample, or n
 old to be true.
 """
 
+import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +57,37 @@ class Nvml:
         Raises:
             Exception: NVML's own error or an ImportError: no driver, or a GPU is gone.
         """
+        try:
+            return tuple(self._sample(*pair) for pair in enumerate(self._opened()))
+        except Exception:
+            self._handles = None
+            raise
+
+    def used(self, index: int) -> int | None:
+        """Return the bytes of one GPU in use, by anybody; None: there is no such GPU.
+
+        Raises:
+            Exception: as a call does.
+        """
+        try:
+            handles = self._opened()
+            if index >= len(handles):
+                return None
+            memory = self._told(self._nvml.nvmlDeviceGetMemoryInfo, handles[index])
+        except Exception:
+            self._handles = None
+            raise
+        return None if memory is None else int(memory.used)
+
+    def _opened(self) -> list[Any]:
         if self._nvml is None:
             import pynvml
 
             self._nvml = pynvml
-        try:
-            if self._handles is None:
-                self._nvml.nvmlInit()
-                self._handles = self._visible_handles()
-            return tuple(self._sample(*pair) for pair in enumerate(self._handles))
-        except Exception:
-            self._handles = None
-            raise
+        if self._handles is None:
+            self._nvml.nvmlInit()
+            self._handles = self._visible_handles()
+        return self._handles
 
     def _visible_handles(self) -> list[Any]:
         count: int = self._nvml.nvmlDeviceGetCount()
@@ -107,6 +129,54 @@ class Nvml:
             ):
                 return None
             raise
+
+
+class UsedMemory:
+    """Reads what one GPU uses now, for whoever can't wait for the next sample.
+
+    A read that hangs isn't waited for, and until it has ended there is no other one.
+    """
+
+    def __init__(
+        self, read: Callable[[int], int | None] | None = None, *, timeout_s: float = 5.0
+    ) -> None:
+        """Take what reads one GPU by its index; by default NVML."""
+        self._read = read or Nvml(os.environ.get("CUDA_VISIBLE_DEVICES")).used
+        self._timeout_s = timeout_s
+        self._reading = threading.Lock()
+
+    async def __call__(self, device: int) -> int | None:
+        """Return bytes; None where no driver tells, or not in time."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[int | None] = loop.create_future()
+        threading.Thread(
+            target=self._answer, args=(device, loop, answer), name="used memory", daemon=True
+        ).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                return await answer
+        return None
+
+    def _answer(
+        self,
+        device: int,
+        loop: asyncio.AbstractEventLoop,
+        answer: "asyncio.Future[int | None]",
+    ) -> None:
+        used: int | None = None
+        if self._reading.acquire(timeout=self._timeout_s):
+            # Whatever a driver raises means: it doesn't tell.
+            with suppress(Exception):
+                used = self._read(device)
+            self._reading.release()
+        # RuntimeError: the loop closed while the driver was asked.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set, answer, used)
+
+
+def _set(answer: "asyncio.Future[int | None]", used: int | None) -> None:
+    if not answer.done():
+        answer.set_result(used)
 
 
 class MemoryWatch:

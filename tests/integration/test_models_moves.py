@@ -142,3 +142,25 @@ async def test_one_component_at_a_time_draws_the_same_picture(
         list(whole.files), list(tiled.files), list(whole.files),
     ]  # fmt: skip
     assert runs[1].fields["metadata"]["saving"] == "offloaded"
+
+
+@pytest.mark.gpu
+async def test_on_a_gpu_the_device_gets_its_memory_back(
+    new_engine: NewEngine, demo_models: dict[str, Path]
+) -> None:
+    """What is left is the context; the pictures stay the same there and back."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    engine = new_engine("sdxl", str(demo_models["sdxl"]), "diffusers", device="cuda")
+    loaded = await engine.load()
+    assert (loaded.offloads, loaded.savings) == (True, 2)
+    before = await drawn(engine)
+
+    away = await engine.offload()
+    back = await engine.restore()
+
+    assert away.left_bytes < loaded.weights_bytes
+    assert back.weights_bytes == pytest.approx(loaded.weights_bytes, abs=64 * 2**20)
+    assert list(before.files) == list((await drawn(engine)).files)
+    assert (await drawn(engine, 2)).fields["metadata"]["saving"] == "offloaded"

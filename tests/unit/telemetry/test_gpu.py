@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pynvml
 import pytest
 
-from daemon.telemetry.gpu import GpuMonitor, GpuSample, MemoryWatch, Nvml
+from daemon.telemetry.gpu import GpuMonitor, GpuSample, MemoryWatch, Nvml, UsedMemory
 
 GIB = 2**30
 
@@ -172,3 +173,40 @@ async def test_machine_without_driver_is_told_once(caplog: pytest.LogCaptureFixt
     assert monitor.sample() is None
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "no GPU figures: NVML Shared Library Not Found" in caplog.text
+
+
+async def test_used_memory_is_read_at_once() -> None:
+    """For one GPU by its index; one that isn't there, or doesn't tell, has no figure."""
+    assert await UsedMemory(Nvml(nvml=Driver(count=2)).used)(1) == 8 * GIB
+    assert await UsedMemory(Nvml(nvml=Driver()).used)(1) is None
+    silent = Driver(silent=pynvml.NVML_ERROR_NOT_SUPPORTED)
+    assert await UsedMemory(Nvml(nvml=silent).used)(0) is None
+
+
+async def test_a_driver_that_fails_has_no_figure_and_is_opened_again() -> None:
+    """No error reaches who only waits for memory."""
+    driver = Driver(silent=pynvml.NVML_ERROR_GPU_IS_LOST)
+    used = UsedMemory(Nvml(nvml=driver).used)
+    assert await used(0) is None
+    driver.silent = 0
+
+    assert await used(0) == 8 * GIB
+    assert driver.inits == 2
+
+
+async def test_a_read_that_hangs_is_not_waited_for() -> None:
+    """A GPU that has fallen off the bus may never answer; there is one such read at a time."""
+    goes_on = threading.Event()
+    reads = []
+
+    def read(device: int) -> int:
+        reads.append(device)
+        goes_on.wait(10)
+        return 7
+
+    used = UsedMemory(read, timeout_s=0.05)
+    assert await used(0) is None
+    assert await used(1) is None
+    assert reads == [0]
+    goes_on.set()
+    assert await UsedMemory(read)(2) == 7
