@@ -1,4 +1,4 @@
-"""Company in an engine: any number of first attempts, or one job that is tried again."""
+"""Company in an engine: any number of jobs without a past, or one that lost an engine before."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -67,7 +67,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_second_attempt_waits_until_the_engine_is_its_own() -> None:
+async def test_a_suspect_waits_until_the_engine_is_its_own() -> None:
     """It starts when those before it have ended, and those after it start when it has ended."""
     bench = Bench()
     await bench.ask("first")
@@ -84,7 +84,7 @@ async def test_a_second_attempt_waits_until_the_engine_is_its_own() -> None:
     assert bench.running == ["late"]
 
 
-async def test_second_attempts_go_one_by_one() -> None:
+async def test_suspects_go_one_by_one() -> None:
     """Two suspects aren't each other's company either."""
     bench = Bench()
     await bench.ask("one", alone=True)
