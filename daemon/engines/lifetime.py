@@ -152,12 +152,15 @@ class Lifetime:
 
     async def _read(self, child: Child, reader: asyncio.StreamReader) -> None:
         frames = protocol.reader_of_engine()
+        broken = "closed its connection"
         try:
             while data := await reader.read(_READ_BYTES):
                 for message in frames.feed(data):
                     self._take(message)
             frames.end()
         except (protocol.ProtocolError, ConnectionError) as error:
-            self.kill(Loss.CRASHED, f"broke the connection: {error}")
+            broken = f"broke the connection: {error}"
+        # A process that dies breaks its connection too, in the middle of a frame perhaps: how it
+        # ended says more.
         if not await set_within(child.exited, _EXIT_GRACE_S):
-            self.kill(Loss.CRASHED, "closed its connection")
+            self.kill(Loss.CRASHED, broken)

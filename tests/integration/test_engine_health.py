@@ -50,10 +50,20 @@ async def test_a_run_without_steps_is_killed(start_engine: StartEngine) -> None:
 
 
 async def test_a_long_run_that_takes_steps_lives(start_engine: StartEngine) -> None:
-    """Far longer in all than a run may be without a step."""
+    """Far longer in all than a run may be without a step; one that has ended takes none."""
     engine = await start_engine(limits=IMPATIENT)
+    await engine.run("before", "chat", params(), ignore)
 
     output = await engine.run("run", "chat", params(steps=20, step_s=0.1), ignore)
+
+    assert output.fields["response"] == "You said: p"
+
+
+async def test_an_engine_that_answers_its_pings_lives(start_engine: StartEngine) -> None:
+    """Whatever its runs do meanwhile: one long step isn't a hang of the engine."""
+    engine = await start_engine(limits=LISTENING)
+
+    output = await engine.run("run", "chat", params(steps=1, step_s=1.5), ignore)
 
     assert output.fields["response"] == "You said: p"
 
