@@ -51,7 +51,7 @@ class Components:
         """Move all to the host's memory; return the bytes that they take there."""
         for weights in self._weights.values():
             weights.to_host()
-        return sum(weights.size_bytes for weights in self._weights.values())
+        return sum(weights.host_bytes for weights in self._weights.values())
 
     def restore(self) -> None:
         """Move all to the device."""

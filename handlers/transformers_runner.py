@@ -100,7 +100,7 @@ class TransformersRunner:
     def offload(self) -> int:
         """Move the weights to the host's memory."""
         self._weights.to_host()
-        return self._weights.size_bytes
+        return self._weights.host_bytes
 
     def restore(self) -> None:
         """Move the weights to the device."""

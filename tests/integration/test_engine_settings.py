@@ -4,6 +4,7 @@ import pytest
 
 from daemon.engines.factory import engine_factory, model_spec
 from daemon.engines.inline import InlineEngine
+from daemon.engines.limits import EngineLimits, HealthLimits
 from daemon.engines.process import EngineProcess
 from daemon.job_types import Model
 from daemon.sections import ModelSettings
@@ -47,9 +48,24 @@ async def test_only_a_fake_may_run_inside_the_daemon() -> None:
     assert isinstance(make("sdxl", 0), EngineProcess)
 
 
-def test_a_wrong_option_is_refused_at_start_by_its_path() -> None:
-    """Not when the first job comes."""
-    settings = Settings(models={Model.CHAT: settings_of(options={"cancel_timeout_s": -1})})
+async def test_limits_come_from_the_options() -> None:
+    """Each model's own; what isn't set has the documented default."""
+    chosen = {"load_timeout_s": 5, "hang_floor_s": 6, "hang_factor": 7, "ping_within_s": 8}
+    settings = Settings(models={Model.CHAT: settings_of(options=chosen)})
 
-    with pytest.raises(SettingsError, match=r"models\.chat\.options\.cancel_timeout_s"):
+    engine = engine_factory(settings)("chat", 0)
+
+    assert isinstance(engine, EngineProcess)
+    assert engine._limits == EngineLimits(5, 60, HealthLimits(6, 7, 10, 8))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("cancel_timeout_s", -1), ("hang_floor_s", 0), ("hang_factor", 0.5), ("ping_every_s", 0)],
+)
+def test_a_wrong_option_is_refused_at_start_by_its_path(option: str, value: float) -> None:
+    """Not when the first job comes."""
+    settings = Settings(models={Model.CHAT: settings_of(options={option: value})})
+
+    with pytest.raises(SettingsError, match=rf"models\.chat\.options\.{option}"):
         engine_factory(settings)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from handlers import moving
 from handlers.components import Components, Part
 from handlers.moving import Weights
 
@@ -14,48 +15,80 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.models
 
 
+def tensors(*modules: Any) -> list[Any]:
+    return [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+
+
 def places(*modules: Any) -> set[int]:
-    return {
-        tensor.data_ptr()
-        for module in modules
-        for tensor in (*module.parameters(), *module.buffers())
-    }
+    return {tensor.data_ptr() for tensor in tensors(*modules)}
 
 
 def test_every_tensor_moves_and_stays_the_same_object() -> None:
-    """Parameters, buffers, and shared ones once."""
-    layer = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    """Parameters, buffers, shared ones once; values, shapes and memory formats stay."""
+    conv = torch.nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
+    layer = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), conv)
     tied = torch.nn.Linear(4, 4)
     tied.weight = layer[0].weight
-    objects, old_places = list(layer.parameters()), places(layer, tied)
-    values = layer[0].weight.tolist()
+    objects, old_places = tensors(layer, tied), places(layer, tied)
+    before = [(tensor.clone(), tensor.stride()) for tensor in objects]
     weights = Weights([layer, tied], "cpu")
 
-    weights.to_host()
+    for move in (weights.to_host, weights.to_device):
+        move()
 
-    assert places(layer, tied) & old_places == set()
-    assert len(places(layer, tied)) == len(old_places)
-    assert layer[0].weight.tolist() == tied.weight.tolist() == values
-    assert all(one is other for one, other in zip(layer.parameters(), objects, strict=True))
-    assert weights.size_bytes == sum(
-        tensor.nbytes for tensor in (*layer.parameters(), *layer.buffers(), tied.bias)
-    )
+        assert all(one is other for one, other in zip(tensors(layer, tied), objects, strict=True))
+        for tensor, (values, strides) in zip(objects, before, strict=True):
+            assert torch.equal(tensor, values)
+            assert tensor.stride() == strides
+        assert places(layer, tied) & old_places == set()
+        assert len(places(layer, tied)) == len(old_places)
+        old_places = places(layer, tied)
+
+
+def test_the_host_holds_what_is_there_and_no_more() -> None:
+    """Each tensor once, in one block; nothing when the weights are back."""
+    layer, tied = torch.nn.Linear(100, 100), torch.nn.Linear(100, 100)
+    tied.weight = layer.weight
+    weights = Weights([layer, tied], "cpu")
+    assert weights.host_bytes == 0
+
+    weights.to_host()
+    assert 40_800 <= weights.host_bytes < 40_800 + 3 * 256
+    weights.to_host()
+    weights.to_device()
+
+    assert weights.host_bytes == 0
 
 
 def test_a_kept_copy_makes_leaving_free() -> None:
-    """Its bytes are pointed at again instead of being copied; otherwise the host gets them back."""
+    """Its bytes are pointed at again instead of being copied."""
     layer = torch.nn.Linear(4, 4)
     kept = Weights([layer], "cpu", keep=True)
     kept.to_host()
     place = layer.weight.data_ptr()
     kept.to_device()
+    assert kept.host_bytes > 0
     kept.to_host()
+
     assert layer.weight.data_ptr() == place
 
-    passing = Weights([torch.nn.Linear(4, 4)], "cpu")
-    passing.to_host()
-    passing.to_device()
-    assert passing._copies == ()
+
+def test_pages_that_can_not_be_pinned_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the driver's own error, with the size; those that can are let go of afterwards."""
+    asked: list[tuple[Any, ...]] = []
+    runtime = SimpleNamespace(
+        cudaHostRegister=lambda *pages: asked.append(pages) or len(asked) - 1,
+        cudaHostUnregister=asked.append,
+    )
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    block = torch.empty(64, dtype=torch.uint8)
+
+    moving.pin(block)
+    with pytest.raises(RuntimeError, match="64 bytes of the host's memory can't be pinned: 1"):
+        moving.pin(block)
+    moving.unpin(block)
+
+    assert asked == [(block.data_ptr(), 64, 0)] * 2 + [block.data_ptr()]
 
 
 def test_quantized_weights_are_not_moved() -> None:
