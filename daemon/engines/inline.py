@@ -78,7 +78,7 @@ class InlineEngine:
         return Loaded(0, seconds, runner.offloads(), runner.savings())
 
     def _lost(self) -> EngineLostError:
-        return EngineLostError(self._reason, Loss.STOPPED)
+        return EngineLostError(self._reason, Loss.GONE)
 
     async def run(
         self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink

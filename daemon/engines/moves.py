@@ -25,8 +25,9 @@ async def offload(engine: Engine, model: str, device: int) -> Offloaded | Engine
         offloaded = await engine.offload()
     except JobError as error:
         return EngineEnd(Loss.STOPPED, f"the {model} engine can't offload: {error.message}")
-    except EngineLostError as error:
-        return EngineEnd(error.loss, error.reason)
+    except EngineLostError:
+        # The error says what the move met; how the engine ended is known when it is over.
+        return await engine.ended()
     except Exception as error:  # noqa: BLE001 -- whatever it raises costs one engine, not the daemon
         _log.exception("offload failed unexpectedly", model=model, device=device)
         return EngineEnd(Loss.STOPPED, f"the {model} engine can't offload: {error!r}")

@@ -38,6 +38,8 @@ class FakeEngine:
         return Loaded(self.weights_bytes, 0.5, self.offloads)
 
     async def offload(self) -> Offloaded:
+        if self._over.is_set():
+            raise EngineLostError(self._end.reason, Loss.GONE)
         self.may_load.clear()
         await self._until(self.may_offload)
         self.may_offload.clear()

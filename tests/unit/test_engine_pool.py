@@ -205,9 +205,9 @@ async def test_a_failed_way_back_is_a_failed_load() -> None:
         assert engine.stops == 1
 
 
-@pytest.mark.parametrize("where", ["on the device", "moving away", "away"])
+@pytest.mark.parametrize("where", ["on the device", "about to move", "moving away", "away"])
 async def test_a_death_is_told_once_wherever_the_weights_are(where: str) -> None:
-    """Also when the move and the watch both see it."""
+    """Also when the move and the watch both see it, and always how it came about."""
     async with bench() as each:
         engine = await (each.offloaded() if where == "away" else each.loaded())
         if where == "moving away":
@@ -215,6 +215,8 @@ async def test_a_death_is_told_once_wherever_the_weights_are(where: str) -> None
             await settled()
 
         engine.die("segfault", Loss.CRASHED)
+        if where == "about to move":
+            each.pool.offload("video", 0)
         await settled()
 
         end = EngineEnd(Loss.CRASHED, "segfault")
