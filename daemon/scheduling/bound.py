@@ -11,7 +11,8 @@ mean busy times is least if at any time the job with the most weight for its flu
 import heapq
 from collections.abc import Sequence
 
-from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
+from daemon.scheduling.estimates import Estimates
+from daemon.scheduling.models import DeviceSpec, ModelSpec
 from daemon.scheduling.simulation import Costs, World
 from daemon.scheduling.trace import Trace, TraceJob
 

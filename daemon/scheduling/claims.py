@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import PRESENT, Placement
+from daemon.scheduling.residency import LEAVING, PRESENT, Placement, Residency
 from daemon.scheduling.state import State
 from daemon.scheduling.victims import cheapest, weights
 
@@ -28,16 +28,19 @@ class Claim:
     def forbids(self, state: State, lane: Lane, placement: Placement) -> bool:
         """Whether a run of another lane on this device would stand in the claim's way.
 
+        0. The claim is to the whole device.
         1. The same model, the same quality: the next slot is the claim's.
         2. The same model, another quality: unless slots and budget are left for the claim.
         3. A victim drains.
         4. Another model: only within the spare bytes.
         """
-        need = state.estimates.activation(*lane.key)
+        if self.lane.exclusive:  # 0
+            return True
+        need = state.need(lane)
         if placement is self.placement:
             if lane.quality is self.lane.quality:  # 1
                 return True
-            claimed = state.estimates.activation(*self.lane.key)
+            claimed = state.need(self.lane)
             left = state.ledgers[placement.device].budget_room_of(placement.model.name)
             last = placement.runs + 1 >= placement.model.max_concurrent
             return last or left - need < claimed or need > self.spare_bytes  # 2
@@ -62,16 +65,23 @@ class ClaimBook:
 
         1. Devices that earlier lanes claimed are out.
         2. Where the model is present already, only those devices; for a copy, only the others.
-        3. Otherwise every device that is large enough, unless loads of the model are in back-off.
+        3. Otherwise every device that is large enough, unless loads of the model are in back-off;
+           also where the model is present only on devices that are too small for the run.
         """
         model = lane.model.name
         places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
         present = [place for place in places if place.residency in PRESENT]
         if copy:  # 2
             places, present = [place for place in places if place not in present], []
-        if not present and state.back_offs[model].active(now):  # 3
-            return None
-        found = [self._on(state, lane, place, now) for place in present or places]
+        best = self._best_of(state, lane, present, now)
+        if best is not None or state.back_offs[model].active(now):
+            return best
+        return self._best_of(state, lane, [each for each in places if each not in present], now)
+
+    def _best_of(
+        self, state: State, lane: Lane, places: list[Placement], now: float
+    ) -> Claim | None:
+        found = [self._on(state, lane, place, now) for place in places]
         return min((claim for claim in found if claim is not None), key=_cost, default=None)
 
     def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
@@ -94,15 +104,21 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
     """Work out who must go on one device.
 
     Reservations of those who stay are no reason to evict them: they end by themselves and then
-    find no spare bytes. What is being evicted counts as gone.
+    find no spare bytes. What is leaving counts as gone.
     """
+    if lane.exclusive:
+        return _claim_whole(state, lane, place)
     model, ledger = lane.model.name, state.ledgers[place.device]
-    here = [each for each in state.placements_on[place.device] if each.residency in PRESENT]
-    spare = ledger.usable_bytes - sum(ledger.weights_of(each.model.name) for each in here)
+    everybody = state.placements_on[place.device]
+    here = [each for each in everybody if each.residency in PRESENT]
+    spare = ledger.usable_bytes - ledger.outside_bytes
+    spare -= sum(weights(state, each) for each in everybody if each.residency not in LEAVING)
     if place not in here:
-        spare -= state.estimates.weights(model)
+        # What an engine in the host's memory keeps on the device is part of its weights there.
+        kept = weights(state, place) if place.residency is Residency.HOST else 0
+        spare -= max(0, state.estimates.weights(model) - kept)
     others = [each for each in here if each is not place]
-    missing = state.estimates.activation(*lane.key) - spare
+    missing = state.need(lane) - spare
     victims = cheapest(state, lane, place, missing, now)
     if victims is None:
         return None
@@ -112,6 +128,18 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
     return Claim(lane, place, tuple(victims), spare)
 
 
+def _claim_whole(state: State, lane: Lane, place: Placement) -> Claim | None:
+    """Return the claim of a run that needs the device for itself: everybody else goes."""
+    if state.estimates.weights(lane.model.name) > state.ledgers[place.device].usable_bytes:
+        return None
+    victims = tuple(
+        each
+        for each in state.placements_on[place.device]
+        if each is not place and each.residency not in {Residency.COLD, Residency.EVICTING}
+    )
+    return Claim(lane, place, victims, 0)
+
+
 def _reserved_with(state: State, lane: Lane, place: Placement) -> int:
     """Return what the lane's model will have reserved on the device once the claim is served.
 
@@ -119,13 +147,12 @@ def _reserved_with(state: State, lane: Lane, place: Placement) -> int:
     2. No slot is free: a run ends first and leaves its bytes.
     3. The budget is full: runs end until it isn't.
     """
-    ledger, quality = state.ledgers[place.device], lane.quality
-    activation = state.estimates.activation(*lane.key)
+    ledger = state.ledgers[place.device]
+    activation = state.need(lane)
     if place.residency not in PRESENT:
         return activation
     held = ledger.reserved_by(lane.model.name)
     reserved = held + activation  # 1
-    by_quality = place.runs_by_quality.get(quality.name, 0)
-    if by_quality >= quality.concurrency or place.runs >= lane.model.max_concurrent:  # 2
+    if state.slots(place, lane) <= 0:  # 2
         reserved -= min(activation, held)
     return min(reserved, held + ledger.budget_room_of(lane.model.name))  # 3

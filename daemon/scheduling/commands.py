@@ -16,7 +16,18 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Load the model; report `load_done` or, once its engine is gone, `load_failed`."""
+    """Load the model, from the host's memory if its engine waits there, else from disk.
+
+    Report `load_done` or, once its engine is gone, `load_failed`.
+    """
+
+    model: str
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadModel:
+    """Move the model's weights to the host's memory; report `offload_done`, or `engine_lost`."""
 
     model: str
     device: int
@@ -39,4 +50,4 @@ class RefuseRequest:
     message: str
 
 
-Command = StartRun | LoadModel | UnloadModel | RefuseRequest
+Command = StartRun | LoadModel | OffloadModel | UnloadModel | RefuseRequest

@@ -46,7 +46,7 @@ def _usable(
     state: State, claims: Mapping[int, Claim], quality: QualitySpec, model: ModelSpec
 ) -> bool:
     """Whether the claims would let the class run on any placement, slots apart."""
-    lane = state.lanes[model.name, quality.name, False]
+    lane = state.lane(model.name, quality.name)
     return any(
         placement.residency in PRESENT and _lets_start(state, claims, lane, placement)
         for placement in state.placements_of[model.name]
@@ -56,9 +56,9 @@ def _usable(
 def _count(
     state: State, claims: Mapping[int, Claim], model: ModelSpec, quality: QualitySpec
 ) -> int:
-    lane = state.lanes[model.name, quality.name, False]
+    lane = state.lane(model.name, quality.name)
     slots = sum(
-        state.free_slots(placement, quality.name)
+        state.free_slots(placement, lane)
         for placement in state.placements_of[model.name]
         if placement.residency in PRESENT and _lets_start(state, claims, lane, placement)
     )

@@ -3,10 +3,10 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 from daemon.scheduling.models import ModelSpec, QualitySpec
-from daemon.values import AdmissionRequest
+from daemon.scheduling.reasons import WaitClock
+from daemon.values import NO_WAIT, AdmissionRequest, Waits
 
 _SLACK = 32
 """Withdrawn entries that a heap may carry beyond its living ones."""
@@ -21,6 +21,12 @@ class Waiting:
     submitted_s: float
     tag: float = 0.0
     gone: bool = False
+    before: Waits = NO_WAIT
+    """What the lane's clock showed when this one joined it."""
+
+    def waits(self, now: float) -> Waits:
+        """Return the seconds that it has waited so far, by reason."""
+        return self.lane.clock.at(now).since(self.before)
 
 
 class Piece:
@@ -39,8 +45,10 @@ class Lane:
 
     __slots__ = (
         "_heap",
-        "_numbers",
+        "_number",
         "_piece",
+        "clock",
+        "exclusive",
         "interactive",
         "key",
         "model",
@@ -52,10 +60,19 @@ class Lane:
         "weight",
     )  # fmt: skip
 
-    def __init__(self, model: ModelSpec, quality: QualitySpec, *, interactive: bool) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        quality: QualitySpec,
+        *,
+        interactive: bool,
+        exclusive: bool = False,
+    ) -> None:
         self.model = model
         self.quality = quality
         self.interactive = interactive
+        self.exclusive = exclusive
+        """Its requests need a device for themselves."""
         self.key = (model.name, quality.name)
         self.weight = quality.weight
         """What a second of one request's waiting costs."""
@@ -66,15 +83,18 @@ class Lane:
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
         self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))
-        self._heap: list[tuple[float, float, int, Waiting]] = []
-        self._numbers = count()
+        self.clock = WaitClock()
+        self._heap: list[tuple[int, float, float, int, Waiting]] = []
+        self._number = 0
 
     def add(self, request: AdmissionRequest, now: float, tag: float = 0.0) -> Waiting:
-        """Append a request in the order of its fair tag, then of age, then of arrival."""
+        """Append a request in the order of priority, fair tag, age, arrival."""
         if not self.waiting and not self.running:
             self.since_s = now
-        waiting = Waiting(request, self, now, tag)
-        heapq.heappush(self._heap, (tag, request.created_s, next(self._numbers), waiting))
+        waiting = Waiting(request, self, now, tag, before=self.clock.at(now))
+        self._number += 1
+        entry = (-request.priority, tag, request.created_s, self._number, waiting)
+        heapq.heappush(self._heap, entry)
         self.waiting += 1
         return waiting
 

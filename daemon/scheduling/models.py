@@ -37,7 +37,9 @@ class ModelSpec:
     max_concurrent: int
     qualities: Mapping[str, QualitySpec]
     load_s: float = 10.0
-    """Seconds that a load is expected to take, until some were seen."""
+    """Seconds that a load from disk is expected to take, until some were seen."""
+    restore_s: float = 2.0
+    """The same of a load from the host's memory."""
 
     def activation_bytes(self, quality: str) -> int:
         """Return the bytes that one run adds: its part of the footprint above the weights."""
@@ -87,51 +89,4 @@ def _problems(model: ModelSpec, largest: int) -> Iterable[str]:
                 f"model {model.name}, quality {quality.name}: its footprint of "
                 f"{gib(quality.footprint_bytes)} is below the weights of "
                 f"{gib(model.weights_bytes)}"
-            )
-
-
-class Estimates:
-    """How many bytes weights and runs will take: from the table first, then from what was seen.
-
-    Weights follow what loads have measured. Activations follow the table, capped so that a
-    quality's stated concurrency stays inside the budget when the weights turned out larger.
-    """
-
-    def __init__(self, models: Iterable[ModelSpec]) -> None:
-        self._models = {model.name: model for model in models}
-        self._weights = {name: model.weights_bytes for name, model in self._models.items()}
-        self._peaks: dict[tuple[str, str], int] = {}
-        self._activations: dict[tuple[str, str], int] = {}
-        for name in self._models:
-            self._recompute(name)
-
-    def weights(self, model: str) -> int:
-        """Return the bytes to hold for a load of the model."""
-        return self._weights[model]
-
-    def activation(self, model: str, quality: str) -> int:
-        """Return the bytes to reserve for one run."""
-        return self._activations[model, quality]
-
-    def peak(self, model: str, quality: str) -> int | None:
-        """Return the highest measured peak in bytes, None while nothing was measured."""
-        return self._peaks.get((model, quality))
-
-    def weights_measured(self, model: str, measured_bytes: int) -> None:
-        """Remember weights that were larger than expected; smaller ones change no expectation."""
-        if measured_bytes > self._weights[model]:
-            self._weights[model] = measured_bytes
-            self._recompute(model)
-
-    def observe(self, model: str, quality: str, peak_bytes: int) -> None:
-        """Remember a run's measured peak. Reservations don't follow peaks yet."""
-        key = model, quality
-        self._peaks[key] = max(peak_bytes, self._peaks.get(key, 0))
-
-    def _recompute(self, name: str) -> None:
-        model = self._models[name]
-        spare = max(0, model.budget_bytes - self._weights[name])
-        for quality in model.qualities.values():
-            self._activations[name, quality.name] = min(
-                model.activation_bytes(quality.name), spare // quality.concurrency
             )

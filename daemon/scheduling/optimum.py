@@ -9,7 +9,8 @@ jobs, and their seconds, from the start.
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
+from daemon.scheduling.estimates import Estimates
+from daemon.scheduling.models import DeviceSpec, ModelSpec
 from daemon.scheduling.simulation import Costs, Outcome, World
 from daemon.scheduling.trace import Trace, TraceJob
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from daemon.scheduling.claims import Claim, ClaimBook
 from daemon.scheduling.commands import Command, LoadModel, StartRun
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.residency import AWAY, PRESENT, Placement, Residency
 from daemon.scheduling.room import lacks_only_bytes, pursue, room_by_device
 from daemon.scheduling.state import State
 from daemon.scheduling.worth import is_worth, load_order, piece_of
@@ -47,6 +47,10 @@ class Policy(Protocol):
         """Return the next moment after `now` at which the answer may change by itself."""
         ...
 
+    def fresh(self) -> "Policy":
+        """Return one that decides alike and has worked nothing out yet."""
+        ...
+
 
 class IndexPolicy:
     """Serves what is worth most per second, within a bound on how long a lane is passed over.
@@ -66,6 +70,11 @@ class IndexPolicy:
         self.linger_s = linger_s
         self.preload = tuple(preload)
         self._book = ClaimBook()
+        self._claimed: tuple[int, float, dict[int, Claim]] = (-1, 0.0, {})
+
+    def fresh(self) -> "IndexPolicy":
+        """Return one that has worked nothing out yet."""
+        return IndexPolicy(self.max_pass_over_s, self.linger_s, self.preload)
 
     def next_command(self, state: State, now: float) -> Command | None:
         """Return the next command.
@@ -106,10 +115,13 @@ class IndexPolicy:
 
     def claims(self, state: State, now: float) -> dict[int, Claim]:
         """Return the claims by device, as `next_command` would make them."""
+        if self._claimed[:2] == (state.changes, now):
+            return self._claimed[2]
         claims: dict[int, Claim] = {}
         for lane in self._by_right(state, now):
             if (claim := self._claim(state, lane, claims, now)) is not None:
                 claims[claim.placement.device] = claim
+        self._claimed = state.changes, now, claims
         return claims
 
     def next_deadline(self, state: State, now: float) -> float | None:
@@ -118,7 +130,7 @@ class IndexPolicy:
         if state.waiting:
             moments.extend(
                 lane.since_s + self.max_pass_over_s
-                for lane in state.lanes.values()
+                for lane in state.lanes
                 if lane.waiting and not lane.running
             )
             for placement in state.placements.values():
@@ -131,20 +143,20 @@ class IndexPolicy:
         return not lane.running and lane.since_s + self.max_pass_over_s <= now
 
     def _has_first_right(self, lane: Lane, now: float) -> bool:
-        return lane.interactive or self._overdue(lane, now)
+        return lane.interactive or lane.exclusive or self._overdue(lane, now)
 
     def _by_right(self, state: State, now: float) -> list[Lane]:
         """Return the lanes with waiting requests, best right first.
 
         1. Overdue ones, longest passed over first.
-        2. Interactive ones, oldest first.
+        2. Interactive ones, and those that need a device for themselves, oldest first.
         3. Those that lack their model or its bytes, in the order in which loads are best.
         4. The others, by the weight that they serve per second.
 
         A lane keeps its place among the third while its model loads, or two would undo each
         other's loads for ever.
         """
-        lanes = [lane for lane in state.lanes.values() if lane.waiting]
+        lanes = [lane for lane in state.lanes if lane.waiting]
         overdue: list[Lane] = []
         interactive: list[Lane] = []
         lacking: list[Lane] = []
@@ -152,7 +164,7 @@ class IndexPolicy:
         for lane in lanes:
             if self._overdue(lane, now):
                 overdue.append(lane)
-            elif lane.interactive:
+            elif lane.interactive or lane.exclusive:
                 interactive.append(lane)
             elif _lacks_only_slots(state, lane):
                 running.append(lane)
@@ -204,7 +216,7 @@ class IndexPolicy:
     def _preload(self, state: State, room: Mapping[int, int], now: float) -> Command | None:
         for model in self.preload:
             if model in state.models and not state.present(model):
-                lane = next(each for each in state.lanes_by_model[model] if not each.interactive)
+                lane = state.lanes_by_model[model][0]
                 if (load := _load_into_room(state, lane, room, now)) is not None:
                     return load
         return None
@@ -216,7 +228,7 @@ def _start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | 
     for place in state.placements_of[lane.model.name]:
         claim = claims.get(place.device)
         if (
-            state.may_start(place, lane.quality.name)
+            state.may_start(place, lane)
             and (best is None or place.runs < best.runs)
             and (claim is None or not claim.forbids(state, lane, place))
         ):
@@ -235,9 +247,9 @@ def _load_into_room(
     2. It is there, and its work will be over before another copy is: nothing.
     """
     model = lane.model.name
-    need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
+    need = state.estimates.weights(model) + state.need(lane)
     places = state.placements_of[model]
-    if not any(n_bytes >= need for n_bytes in room.values()):  # 1
+    if lane.exclusive or not any(n_bytes >= need for n_bytes in room.values()):  # 1
         return None
     loading = any(place.residency is Residency.LOADING for place in places)
     if loading or state.back_offs[model].active(now):
@@ -245,13 +257,14 @@ def _load_into_room(
     if state.present(model) and not _pays_a_copy(state, lane):  # 2
         return None
     roomy = [
-        place
-        for place in places
-        if place.residency is Residency.COLD and room.get(place.device, -1) >= need
+        place for place in places if place.residency in AWAY and room.get(place.device, -1) >= need
     ]
     if not roomy:
         return None
-    best = max(roomy, key=lambda place: state.ledgers[place.device].free_bytes)
+    # Where its engine waits already it is there soonest.
+    best = max(
+        roomy, key=lambda place: (-state.load_s(place), state.ledgers[place.device].free_bytes)
+    )
     return LoadModel(model, best.device)
 
 

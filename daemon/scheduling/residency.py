@@ -1,16 +1,19 @@
 """Where a model's weights are on one device, and how that may change.
 
     cold --LOAD--> loading --LOADED--> resident --EVICT--> evicting --GONE--> cold
-     ^                |
-     +--- FAILED -----+
+     ^              |   ^                 |
+     +--- FAILED ---+   +--LOAD-- host <--+ OFFLOAD, by way of offloading
 
-A lost engine is an eviction that nobody asked for: its bytes too come back only with GONE.
+Cold weights are on disk alone, host ones in an engine that waits without a device's bytes. An
+engine is evicted from wherever it is; a lost one is an eviction that nobody asked for, and its
+bytes too come back only with GONE.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from daemon.jobs import ErrorCode
+from daemon.scheduling.leaks import LeakWatch
 from daemon.scheduling.models import ModelSpec
 
 
@@ -20,6 +23,8 @@ class Residency(StrEnum):
     COLD = "cold"
     LOADING = "loading"
     RESIDENT = "resident"
+    OFFLOADING = "offloading"
+    HOST = "host"
     EVICTING = "evicting"
 
 
@@ -29,6 +34,8 @@ class Change(StrEnum):
     LOAD = "load"
     LOADED = "loaded"
     FAILED = "failed"
+    OFFLOAD = "offload"
+    OFFLOADED = "offloaded"
     EVICT = "evict"
     GONE = "gone"
 
@@ -37,12 +44,23 @@ _TRANSITIONS = {
     (Residency.COLD, Change.LOAD): Residency.LOADING,
     (Residency.LOADING, Change.LOADED): Residency.RESIDENT,
     (Residency.LOADING, Change.FAILED): Residency.COLD,
+    (Residency.RESIDENT, Change.OFFLOAD): Residency.OFFLOADING,
+    (Residency.OFFLOADING, Change.OFFLOADED): Residency.HOST,
+    (Residency.HOST, Change.LOAD): Residency.LOADING,
     (Residency.RESIDENT, Change.EVICT): Residency.EVICTING,
+    (Residency.OFFLOADING, Change.EVICT): Residency.EVICTING,
+    (Residency.HOST, Change.EVICT): Residency.EVICTING,
     (Residency.EVICTING, Change.GONE): Residency.COLD,
 }
 
 PRESENT = frozenset({Residency.LOADING, Residency.RESIDENT})
 """The weights are on the device or on their way to it."""
+
+AWAY = frozenset({Residency.COLD, Residency.HOST})
+"""The weights are elsewhere, and a load may begin."""
+
+LEAVING = frozenset({Residency.OFFLOADING, Residency.EVICTING})
+"""The device's bytes are on their way back."""
 
 
 class TransitionError(AssertionError):
@@ -60,6 +78,15 @@ class Placement:
     """When the residency last changed."""
     load_number: int = 0
     """Counts loads, so that a run of a lost engine isn't taken for one of its successor."""
+    restoring: bool = False
+    """The present or last load came from the host's memory."""
+    offloads: bool = False
+    """The engine can move its weights to the host's memory."""
+    savings: int = 0
+    """How far the engine's runs can go to save memory, see `handlers.base.Saving`."""
+    doomed: bool = False
+    """The engine leaks: it takes no more runs and goes."""
+    leak: LeakWatch = field(default_factory=LeakWatch)
     runs: int = 0
     """Runs that the present engine holds."""
     runs_by_quality: dict[str, int] = field(default_factory=dict)
@@ -69,6 +96,8 @@ class Placement:
     """When each of these runs is expected to end."""
     idle_since_s: float = 0.0
     """Since when nothing runs here; means something only while `runs` is 0."""
+    most_reserved: int = 0
+    """The most bytes that were promised at once to the runs that overlap the present ones."""
 
     def drained_s(self, now: float) -> float:
         """Return when the last of the runs is expected to end; `now` if that is past or none is."""

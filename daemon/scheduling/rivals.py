@@ -36,9 +36,13 @@ class RivalPolicy:
         self._strict = strict
         self._drain = drain
 
+    def fresh(self) -> "RivalPolicy":
+        """Return itself: it works nothing out."""
+        return self
+
     def next_command(self, state: State, now: float) -> Command | None:
         """Start the first that can, else make room for the first that lacks something."""
-        lanes = sorted((each for each in state.lanes.values() if each.waiting), key=self._order)
+        lanes = sorted((each for each in state.lanes if each.waiting), key=self._order)
         head: Lane | None = None
         for lane in lanes:
             if (start := _start(state, lane)) is not None:
@@ -63,7 +67,7 @@ class RivalPolicy:
 
     def _make_room(self, state: State, lane: Lane) -> Command | None:
         model = lane.model.name
-        need = state.estimates.activation(*lane.key)
+        need = state.need(lane)
         places = state.placements_of[model]
         for place in places:
             if place.residency is Residency.RESIDENT and _lacks_bytes(state, lane, place):
@@ -111,17 +115,15 @@ def _loading(state: State, place: Placement) -> bool:
 
 def _start(state: State, lane: Lane) -> StartRun | None:
     for place in state.placements_of[lane.model.name]:
-        if state.may_start(place, lane.quality.name):
+        if state.may_start(place, lane):
             return StartRun(lane.head().request.id, lane.model.name, place.device)
     return None
 
 
 def _lacks_bytes(state: State, lane: Lane, place: Placement) -> bool:
-    quality = lane.quality
-    need = state.estimates.activation(*lane.key)
+    need = state.need(lane)
     return (
-        place.runs < lane.model.max_concurrent
-        and place.runs_by_quality.get(quality.name, 0) < quality.concurrency
+        state.slots(place, lane) > 0
         and state.ledgers[place.device].budget_room_of(lane.model.name) >= need
         and state.ledgers[place.device].free_bytes < need
     )

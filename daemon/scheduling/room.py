@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 
 from daemon.scheduling.claims import Claim
-from daemon.scheduling.commands import Command, LoadModel, UnloadModel
+from daemon.scheduling.commands import Command, LoadModel, OffloadModel, UnloadModel
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.residency import AWAY, LEAVING, Placement, Residency
 from daemon.scheduling.state import State
-from daemon.scheduling.victims import bytes_needed, weights
+from daemon.scheduling.victims import bytes_needed, goes_to_host, weights
 
 
 def pursue(state: State, claim: Claim, idle_since_s: float) -> Command | None:
     """Return what brings a claim nearer now.
 
+    0. A run has the device for itself: nothing does.
     1. Who is idle goes only if the bytes will then be free: it may be of use until others have
        drained.
     2. It goes only if it has been idle since then, or has work: then it was weighed.
@@ -21,30 +22,41 @@ def pursue(state: State, claim: Claim, idle_since_s: float) -> Command | None:
     place = claim.placement
     here = state.placements_on[place.device]
     idle = [each for each in claim.victims if not each.runs]
-    leaving = [each for each in here if each.residency is Residency.EVICTING]
+    leaving = [each for each in here if each.residency in LEAVING]
     free = state.ledgers[place.device].free_bytes
     coming = sum(weights(state, each) for each in (*idle, *leaving))
-    if free + coming < bytes_needed(state, claim.lane, place):  # 1
+    needed = bytes_needed(state, claim.lane, place)
+    if place.device in state.exclusive:  # 0
+        return None
+    if free + coming < needed or (claim.lane.exclusive and len(idle) < len(claim.victims)):  # 1
         return None
     for victim in idle:
-        if victim.residency is not Residency.RESIDENT:
+        if victim.residency not in {Residency.RESIDENT, Residency.HOST}:
             continue
         if victim.idle_since_s > idle_since_s and not state.has_work(victim.model.name):  # 2
             return None
-        return UnloadModel(victim.model.name, victim.device)
-    if place.residency is not Residency.COLD or place.device in state.loading:
-        return None
-    if free < state.estimates.weights(place.model.name):
+        return put_away(state, victim, to_disk=claim.lane.exclusive)
+    if place.residency not in AWAY or place.device in state.loading or free < needed:
         return None
     return LoadModel(place.model.name, place.device)  # 3
+
+
+def put_away(state: State, place: Placement, *, to_disk: bool = False) -> Command:
+    """Return how an idle model leaves the device: to the host's memory where it may wait there."""
+    name, device = place.model.name, place.device
+    if not to_disk and place.residency is Residency.RESIDENT and goes_to_host(state, place):
+        return OffloadModel(name, device)
+    return UnloadModel(name, device)
 
 
 def room_by_device(state: State, claims: Mapping[int, Claim]) -> dict[int, int]:
     """Return the free bytes that no claim needs, of each device that may load now."""
     room: dict[int, int] = {}
     for device, ledger in state.ledgers.items():
-        if device not in state.loading:  # nothing loads beside another load
-            claim = claims.get(device)
+        # Nothing loads beside another load, or beside a run that needs the device for itself.
+        claim = claims.get(device)
+        whole = device in state.exclusive or (claim is not None and claim.lane.exclusive)
+        if device not in state.loading and not whole:
             free = ledger.free_bytes
             room[device] = free if claim is None else min(free, claim.spare_bytes)
     return room
@@ -52,12 +64,11 @@ def room_by_device(state: State, claims: Mapping[int, Claim]) -> dict[int, int]:
 
 def lacks_only_bytes(state: State, lane: Lane, place: Placement) -> bool:
     """Whether the lane would start on the placement if the device had more free bytes."""
-    quality = lane.quality
-    ledger = state.ledgers[place.device]
-    need = state.estimates.activation(*lane.key)
+    if lane.exclusive or place.doomed:
+        return not place.runs
+    ledger, need = state.ledgers[place.device], state.need(lane)
     return (
-        place.runs < lane.model.max_concurrent
-        and place.runs_by_quality.get(quality.name, 0) < quality.concurrency
+        ledger.free_bytes < need
+        and state.slots(place, lane) > 0
         and ledger.budget_room_of(lane.model.name) >= need
-        and ledger.free_bytes < need
     )

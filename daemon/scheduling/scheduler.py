@@ -9,13 +9,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from daemon.jobs import ErrorCode
-from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
+from daemon.scheduling import moves
+from daemon.scheduling.accounting import account
+from daemon.scheduling.commands import (
+    Command,
+    LoadModel,
+    OffloadModel,
+    RefuseRequest,
+    StartRun,
+    UnloadModel,
+)
 from daemon.scheduling.demand import demand_of
-from daemon.scheduling.models import DeviceSpec, ModelSpec, gib
+from daemon.scheduling.learning import NOT_MEASURED, Measured, learn_from
+from daemon.scheduling.models import DeviceSpec, ModelSpec
 from daemon.scheduling.policy import IndexPolicy, Policy
+from daemon.scheduling.refusals import Refusals
+from daemon.scheduling.residency import Residency
 from daemon.scheduling.snapshot import SchedulerSnapshot, snapshot_of
 from daemon.scheduling.state import State
-from daemon.values import AdmissionRequest, Demand
+from daemon.values import AdmissionRequest, Demand, Loaded, Offloaded, Waits
 
 
 class Scheduler:
@@ -28,10 +40,12 @@ class Scheduler:
         *,
         max_pass_over_s: float,
         preload: Sequence[str] = (),
+        host_bytes: int = 0,
         policy: Policy | None = None,
     ) -> None:
         self._policy = policy or IndexPolicy(max_pass_over_s, preload=preload)
-        self.state = State(models, devices, fair=self._policy.fair)
+        self.state = State(models, devices, fair=self._policy.fair, host_bytes=host_bytes)
+        self._refusals = Refusals(self.state)
         self._draining = False
 
     # Events of requests.
@@ -42,34 +56,15 @@ class Scheduler:
 
     def submit_all(self, requests: Sequence[AdmissionRequest], now: float) -> list[Command]:
         """Take requests in that came together: what to load first depends on all of them."""
-        refusals = [
-            refusal for each in requests if (refusal := self._take_in(each, now)) is not None
-        ]
+        refusals: list[Command] = []
+        for each in requests:
+            if self.knows(each.id):
+                raise ValueError(f"request {each.id} was submitted before and hasn't ended")
+            if (refusal := self._refusals.at_once(each, now)) is not None:
+                refusals.append(refusal)
+            else:
+                self.state.submit(each, now)
         return [*refusals, *self._decide(now)]
-
-    def _take_in(self, request: AdmissionRequest, now: float) -> RefuseRequest | None:
-        """Let a request wait, or refuse it at once when it can't be granted.
-
-        1. A model or quality that isn't served: MODEL_LOAD_FAILED.
-        2. More memory than there is or may be used: VRAM_OVERFLOW.
-        3. The model is in load back-off and nowhere present: the error of the failed load.
-        4. Otherwise it waits.
-        """
-        state, model, quality = self.state, request.model, request.quality
-        if self.knows(request.id):
-            raise ValueError(f"request {request.id} was submitted before and hasn't ended")
-        if (model, quality, request.interactive) not in state.lanes:  # 1
-            message = f"model {model} in quality {quality} isn't served by this worker"
-            return RefuseRequest(request.id, ErrorCode.MODEL_LOAD_FAILED, message)
-        if not state.ever_fits(model, quality):  # 2
-            return self._overflow(request)
-        back_off = state.back_offs[model]
-        if back_off.active(now) and not state.present(model):  # 3
-            wait = back_off.until_s - now
-            message = f"{back_off.message} (next try to load in {wait:.0f} s)"
-            return RefuseRequest(request.id, back_off.error_code, message)
-        state.submit(request, now)  # 4
-        return None
 
     def withdraw(self, request_id: str, now: float) -> list[Command]:
         """Forget a waiting request; raises KeyError if it doesn't wait."""
@@ -77,68 +72,81 @@ class Scheduler:
         return self._decide(now)
 
     def run_ended(
-        self,
-        request_id: str,
-        now: float,
-        peak_bytes: int | None = None,
-        *,
-        completed: bool = True,
+        self, request_id: str, now: float, measured: Measured = NOT_MEASURED
     ) -> list[Command]:
-        """Take back what a run held; raises KeyError if there is no such run.
-
-        Only what was completed says how long such runs take.
-        """
-        run = self.state.end(request_id, now)
-        if completed:
-            self.state.durations.runs[run.lane.key].observe(now - run.started_s)
-        if peak_bytes is not None:
-            self.state.estimates.observe(*run.lane.key, peak_bytes)
+        """Take back what a run held; raises KeyError if there is no such run."""
+        learn_from(self.state, self.state.runs[request_id], measured, now)
+        self.state.end(request_id, now)
         return self._decide(now)
+
+    def expect_end(self, request_id: str, at_s: float) -> None:
+        """Take when a run is expected to end, by its own pace; unknown ids are ignored."""
+        self.state.expect_end(request_id, at_s)
 
     # Events of engines.
 
-    def load_done(
-        self, model: str, device: int, weights_bytes_measured: int, now: float
-    ) -> list[Command]:
-        """The model is in memory and took so many bytes.
+    def load_done(self, model: str, device: int, loaded: Loaded, now: float) -> list[Command]:
+        """The model is in the device's memory.
 
-        1. They fit: the model is resident.
-        2. They exceed its budget: it is unloaded; that counts as a failed load.
-        3. They exceed only what was free: it is unloaded; the next load asks for enough.
+        1. It fits: the model is resident.
+        2. It exceeds its budget: it is unloaded; that counts as a failed load.
+        3. It exceeds only what was free: it is unloaded; the next load asks for enough.
         In each case requests that can't fit any more, now that more is known, are refused.
         """
         state, refused = self.state, []
         commands: list[Command] = []
-        if state.loaded(model, device, weights_bytes_measured, now):  # 1
+        if moves.loaded(state, model, device, loaded, now):  # 1
             state.back_offs[model].succeeded()
         else:  # 2, 3
-            state.evict(model, device, now)
+            moves.evict(state, model, device, now)
             commands.append(UnloadModel(model, device))
-            budget = state.models[model].budget_bytes
-            if weights_bytes_measured > budget:  # 2
-                message = (
-                    f"weights of model {model} took {gib(weights_bytes_measured)}, "
-                    f"its budget is {gib(budget)}"
-                )
-                refused = self._load_failed(model, ErrorCode.VRAM_OVERFLOW, message, now)
-        return [*commands, *refused, *self._refuse_overflowing(model), *self._decide(now)]
+            if loaded.weights_bytes > state.models[model].budget_bytes:  # 2
+                refused = self._refusals.over_budget(model, loaded.weights_bytes, now)
+        return [*commands, *refused, *self._refusals.overflowing(model), *self._decide(now)]
 
     def load_failed(
         self, model: str, device: int, error_code: ErrorCode, message: str, now: float
     ) -> list[Command]:
         """The load failed and its engine is gone: answer everybody who waits for the model."""
-        self.state.gone(model, device, now, failed=True)
-        refused = self._load_failed(model, error_code, message, now)
+        moves.gone(self.state, model, device, now, failed=True)
+        refused = self._refusals.load_failed(model, error_code, message, now)
         return [*refused, *self._decide(now)]
+
+    def offload_done(
+        self, model: str, device: int, offloaded: Offloaded, now: float
+    ) -> list[Command]:
+        """The weights are in the host's memory, and the device has its bytes back."""
+        moves.offloaded(self.state, model, device, offloaded, now)
+        return self._decide(now)
 
     def unload_done(self, model: str, device: int, now: float) -> list[Command]:
         """The engine is gone and its bytes are free, as measured."""
-        self.state.gone(model, device, now)
+        moves.gone(self.state, model, device, now)
         return self._decide(now)
 
     def engine_lost(self, model: str, device: int, now: float) -> list[Command]:
         """The engine died. Its bytes stay held until `unload_done`, which always follows."""
-        self.state.lose(model, device, now)
+        moves.lose(self.state, model, device, now)
+        return self._decide(now)
+
+    def engine_gone(self, request_id: str, now: float) -> list[Command]:
+        """A run found its engine gone; `engine_lost` comes too, or has come."""
+        run = self.state.runs[request_id]
+        placement = run.placement
+        if (
+            run.load_number != placement.load_number
+            or placement.residency is not Residency.RESIDENT
+        ):
+            return []
+        return self.engine_lost(placement.model.name, placement.device, now)
+
+    def used_by_others(self, device: int, n_bytes: int, now: float) -> list[Command]:
+        """Take how many bytes of a device others use."""
+        ledger = self.state.ledgers[device]
+        if ledger.outside_bytes == n_bytes:
+            return []
+        ledger.outside_bytes = n_bytes
+        self.state.changed(device)
         return self._decide(now)
 
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int], now: float) -> list[Command]:
@@ -168,71 +176,57 @@ class Scheduler:
         """Return when `tick` must be called, later than `now`; None: only events matter."""
         return self._policy.next_deadline(self.state, now)
 
+    def account(self, now: float) -> None:
+        """Note what each lane waits for from now on, for `waited`; after events, before reading."""
+        account(self.state, self._policy.claims(self.state, now), now)
+
+    def waited(self, request_id: str) -> Waits:
+        """Return why a run's request had waited, in seconds; raises KeyError if it doesn't run."""
+        return self.state.runs[request_id].waited
+
+    def savings(self, request_id: str) -> int:
+        """Return how far a run may go to save memory; raises KeyError if it doesn't run."""
+        return self.state.runs[request_id].placement.savings
+
     def snapshot(self, now: float) -> SchedulerSnapshot:
         """Return what each device holds, what runs, what waits and why."""
+        self.account(now)
         return snapshot_of(self.state, now, draining=self._draining)
+
+    def copy(self) -> "Scheduler":
+        """Return one that is in the same state, decides alike and learns nothing."""
+        copy = Scheduler((), (), max_pass_over_s=0.0, policy=self._policy.fresh())
+        copy.state = self.state.copy()
+        copy._refusals = Refusals(copy.state)
+        return copy
 
     # Decisions.
 
     def _decide(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        while (command := self._policy.next_command(self.state, now)) is not None:
+        while (command := self._next(now)) is not None:
             self._apply(command, now)
             commands.append(command)
         return commands
+
+    def _next(self, now: float) -> Command | None:
+        """Return the next command; an engine that leaks goes as soon as it is idle."""
+        for placement in self.state.doomed:
+            if not placement.runs and placement.residency is Residency.RESIDENT:
+                return UnloadModel(placement.model.name, placement.device)
+        return self._policy.next_command(self.state, now)
 
     def _apply(self, command: Command, now: float) -> None:
         match command:
             case StartRun(request_id, _, device):
                 self.state.start(request_id, device, now)
             case LoadModel(model, device):
-                self.state.load(model, device, now)
+                moves.load(self.state, model, device, now)
+            case OffloadModel(model, device):
+                moves.offload(self.state, model, device, now)
             case UnloadModel(model, device):
-                self.state.evict(model, device, now)
+                moves.evict(self.state, model, device, now)
             case RefuseRequest(request_id):
                 self.state.leave(request_id)
             case _:
                 assert_never(command)
-
-    def _load_failed(
-        self, model: str, error_code: ErrorCode, message: str, now: float
-    ) -> list[Command]:
-        """Begin a back-off; without another present placement nobody can be served: refuse all."""
-        self.state.back_offs[model].failed(error_code, message, now)
-        if self.state.present(model):
-            return []
-        return self._refuse(
-            [
-                RefuseRequest(waiting.request.id, error_code, message)
-                for lane in self.state.lanes_of(model)
-                for waiting in lane
-            ]
-        )
-
-    def _refuse_overflowing(self, model: str) -> list[Command]:
-        return self._refuse(
-            [
-                self._overflow(waiting.request)
-                for lane in self.state.lanes_of(model)
-                if lane.waiting and not self.state.ever_fits(*lane.key)
-                for waiting in lane
-            ]
-        )
-
-    def _refuse(self, refusals: list[RefuseRequest]) -> list[Command]:
-        for refusal in refusals:
-            self.state.leave(refusal.request_id)
-        return [*refusals]
-
-    def _overflow(self, request: AdmissionRequest) -> RefuseRequest:
-        model, quality = request.model, request.quality
-        weights = self.state.estimates.weights(model)
-        activation = self.state.estimates.activation(model, quality)
-        largest = max((each.usable_bytes for each in self.state.ledgers.values()), default=0)
-        message = (
-            f"model {model} in quality {quality} needs {gib(weights)} of weights and "
-            f"{gib(activation)} for the run; its budget is "
-            f"{gib(self.state.models[model].budget_bytes)} and the largest device offers "
-            f"{gib(largest)}"
-        )
-        return RefuseRequest(request.id, ErrorCode.VRAM_OVERFLOW, message)

@@ -86,7 +86,7 @@ class SteeredPolicy(IndexPolicy):
         if stretch == self._stretch:
             return
         self._stretch = stretch
-        for lane in state.lanes.values():
+        for lane in state.lanes:
             factor = self._factors.get((*lane.key, stretch), 1.0)
             lane.weight = lane.quality.weight * factor
 

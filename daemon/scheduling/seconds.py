@@ -41,6 +41,15 @@ class Seen:
         return values[min(len(values) - 1, int(share * len(values)))]
 
 
+class Fixed(Seen):
+    """An expectation that nothing changes any more."""
+
+    __slots__ = ()
+
+    def observe(self, seconds: float) -> None:
+        """Learn nothing."""
+
+
 RATE_OVER_S = 600.0
 """Arrivals count for this long, fading: what is asked for now differs from an hour ago."""
 
@@ -69,25 +78,45 @@ class ArrivalRate:
 
 
 class Durations:
-    """Expected seconds of runs, loads and unloads."""
+    """Expected seconds of runs and of moves: between disk, the host's memory and a device."""
 
     def __init__(self, models: Iterable[ModelSpec]) -> None:
         models = tuple(models)
-        self.runs = {
+        self.runs: dict[tuple[str, str], Seen] = {
             (model.name, quality.name): Seen(quality.run_s)
             for model in models
             for quality in model.qualities.values()
         }
-        self.loads = {model.name: Seen(model.load_s) for model in models}
-        self.unloads = {model.name: Seen(1.0) for model in models}
+        self.loads: dict[str, Seen] = {model.name: Seen(model.load_s) for model in models}
+        self.unloads: dict[str, Seen] = {model.name: Seen(1.0) for model in models}
+        self.restores: dict[str, Seen] = {model.name: Seen(model.restore_s) for model in models}
+        self.offloads: dict[str, Seen] = {model.name: Seen(model.restore_s) for model in models}
+
+    def fixed(self) -> "Durations":
+        """Return the same expectations, for a look ahead that must not teach anything."""
+        copy = Durations(())
+        copy.runs = {key: Fixed(each.expected_s) for key, each in self.runs.items()}
+        copy.loads = {key: Fixed(each.expected_s) for key, each in self.loads.items()}
+        copy.unloads = {key: Fixed(each.expected_s) for key, each in self.unloads.items()}
+        copy.restores = {key: Fixed(each.expected_s) for key, each in self.restores.items()}
+        copy.offloads = {key: Fixed(each.expected_s) for key, each in self.offloads.items()}
+        return copy
 
     def run_s(self, key: tuple[str, str]) -> float:
         """Return what a run of the class, (model, quality), is expected to take."""
         return self.runs[key].expected_s
 
     def load_s(self, model: str) -> float:
-        """Return what a load is expected to take."""
+        """Return what a load from disk is expected to take."""
         return self.loads[model].expected_s
+
+    def restore_s(self, model: str) -> float:
+        """Return what a load from the host's memory is expected to take."""
+        return self.restores[model].expected_s
+
+    def offload_s(self, model: str) -> float:
+        """Return what a move to the host's memory is expected to take."""
+        return self.offloads[model].expected_s
 
     def unload_s(self, model: str) -> float:
         """Return what an unload is expected to take, until its bytes are free."""

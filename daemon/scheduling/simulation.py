@@ -4,18 +4,21 @@ The scheduler is the shipped one, with any policy; only the acts that it command
 the seconds that they take. Deadlines are kept as the daemon keeps them.
 """
 
-import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 
-from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
+from daemon.scheduling.commands import LoadModel, OffloadModel, UnloadModel
 from daemon.scheduling.models import DeviceSpec, ModelSpec
 from daemon.scheduling.policy import Policy
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.trace import Trace, TraceJob
+from daemon.scheduling.virtual import StandstillError, VirtualHost
+from daemon.values import Loaded
+
+__all__ = ["Costs", "Outcome", "Served", "Simulation", "StandstillError", "World"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Costs:
 
     load_s: Mapping[str, float]
     unload_s: float = 1.0
+    restore_s: Mapping[str, float] = field(default_factory=dict)
+    """Of loads from the host's memory, and of the way there."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,19 @@ class World:
     models: Sequence[ModelSpec]
     devices: Sequence[DeviceSpec]
     costs: Costs
+    host_bytes: int = 0
+    """Of the host's memory, for weights that wait."""
 
     @classmethod
-    def of(cls, models: Sequence[ModelSpec], devices: Sequence[DeviceSpec]) -> "World":
-        """Return a world whose loads take what the models expect."""
-        return cls(models, devices, Costs({model.name: model.load_s for model in models}))
+    def of(
+        cls, models: Sequence[ModelSpec], devices: Sequence[DeviceSpec], host_bytes: int = 0
+    ) -> "World":
+        """Return a world whose moves take what the models expect."""
+        costs = Costs(
+            {model.name: model.load_s for model in models},
+            restore_s={model.name: model.restore_s for model in models},
+        )
+        return cls(models, devices, costs, host_bytes)
 
     def run(self, trace: Trace, policy: Policy) -> "Outcome":
         """Let a trace happen here; raises `StandstillError`."""
@@ -90,21 +103,20 @@ class Outcome:
         return waits[min(len(waits) - 1, math.ceil(share * len(waits)) - 1)] if waits else 0.0
 
 
-class StandstillError(AssertionError):
-    """Jobs wait, and nothing will ever happen again: a policy's error."""
-
-
 class Simulation:
-    """One host's life in virtual time."""
+    """One host's life in virtual time: implements `virtual.Script` by a trace."""
 
     def __init__(self, world: World, policy: Policy) -> None:
-        self._scheduler = Scheduler(
-            world.models, world.devices, max_pass_over_s=math.inf, policy=policy
+        scheduler = Scheduler(
+            world.models,
+            world.devices,
+            max_pass_over_s=math.inf,
+            host_bytes=world.host_bytes,
+            policy=policy,
         )
+        self._host = VirtualHost(scheduler, self)
         self._costs = world.costs
-        self._now = 0.0
-        self._events: list[tuple[float, int, Callable[[], list[Command]]]] = []
-        self._numbers = count()
+        self._offloads = world.host_bytes > 0
         self._jobs: dict[str, TraceJob] = {}
         self._served: list[Served] = []
         self._refused: list[str] = []
@@ -117,56 +129,45 @@ class Simulation:
         Raises:
             StandstillError: jobs wait and nothing will happen any more.
         """
+        host, scheduler = self._host, self._host.scheduler
         self._jobs = {job.id: job for job in trace}
         in_order = sorted(trace, key=_arrival)
         for arrives_s, together in groupby(in_order, key=_arrival):
             requests = [job.request() for job in together]
-            self._at(arrives_s, partial(self._scheduler.submit_all, requests, arrives_s))
-        self._take(self._scheduler.tick(self._now))
-        while self._events or self._scheduler.state.waiting:
-            self._step()
+            host.at(arrives_s, partial(scheduler.submit_all, requests, arrives_s))
+        host.carry_out(scheduler.tick(host.now))
+        host.finish()
         return Outcome(self._served, self._refused, self._loads, self._loading_s)
 
-    def _step(self) -> None:
-        deadline = self._scheduler.next_deadline(self._now)
-        event_s = self._events[0][0] if self._events else math.inf
-        if deadline is not None and deadline < event_s:
-            self._now = deadline
-            self._take(self._scheduler.tick(deadline))
-        elif self._events:
-            self._now, _, act = heapq.heappop(self._events)
-            self._take(act())
-        else:
-            waiting = len(self._scheduler.state.waiting)
-            raise StandstillError(f"{waiting} jobs wait for nothing at {self._now:g} s")
+    def run_s(self, request_id: str) -> float:
+        """Return what the trace says."""
+        return self._jobs[request_id].run_s
 
-    def _take(self, commands: Sequence[Command]) -> None:
-        for command in commands:
-            match command:
-                case StartRun(job_id, _, device):
-                    job = self._jobs[job_id]
-                    self._served.append(Served(job, device, self._now, self._now + job.run_s))
-                    ended = partial(self._scheduler.run_ended, job_id, self._now + job.run_s)
-                    self._at(self._now + job.run_s, ended)
-                case LoadModel(model, device):
-                    self._load(model, device)
-                case UnloadModel(model, device):
-                    gone_s = self._now + self._costs.unload_s
-                    gone = partial(self._scheduler.unload_done, model, device, gone_s)
-                    self._at(gone_s, gone)
-                case RefuseRequest(job_id):
-                    self._refused.append(job_id)
-
-    def _load(self, model: str, device: int) -> None:
-        seconds = self._costs.load_s[model]
+    def move_s(self, command: LoadModel | OffloadModel | UnloadModel, *, restoring: bool) -> float:
+        """Return what the world says, and count loads."""
+        if isinstance(command, UnloadModel):
+            return self._costs.unload_s
+        restore_s = self._costs.restore_s.get(command.model, 0.0)
+        if isinstance(command, OffloadModel):
+            return restore_s
+        seconds = restore_s if restoring else self._costs.load_s[command.model]
         self._loads += 1
         self._loading_s += seconds
-        weights = self._scheduler.state.estimates.weights(model)
-        done_s = self._now + seconds
-        self._at(done_s, partial(self._scheduler.load_done, model, device, weights, done_s))
+        return seconds
 
-    def _at(self, when_s: float, act: Callable[[], list[Command]]) -> None:
-        heapq.heappush(self._events, (when_s, next(self._numbers), act))
+    def loaded(self, model: str, device: int) -> Loaded:
+        """Return what was expected: weights don't surprise here."""
+        del device
+        weights = self._host.scheduler.state.estimates.weights(model)
+        return Loaded(weights, 0.0, offloads=self._offloads)
+
+    def started(self, request_id: str, device: int, now: float, ends_s: float) -> None:
+        """Note what becomes of a job."""
+        self._served.append(Served(self._jobs[request_id], device, now, ends_s))
+
+    def refused(self, request_id: str) -> None:
+        """Note a job that no device can take."""
+        self._refused.append(request_id)
 
 
 def _arrival(job: TraceJob) -> float:

@@ -2,52 +2,82 @@
 
 from dataclasses import dataclass
 
-from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import Residency
+from daemon.scheduling.lanes import Lane, Waiting
+from daemon.scheduling.reasons import Reason
+from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import Run, State
+
+MOST_WAITING = 100
+"""Waiting requests that are shown one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """A run that holds a reservation, and since how many seconds."""
+    """A run: what it was promised, since how many seconds it runs, and for how many more."""
 
     request_id: str
     quality: str
     interactive: bool
+    exclusive: bool
+    promised_bytes: int
     running_s: float
+    expected_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementSnapshot:
-    """One model that is not cold on a device, with its bytes."""
+    """One model that is not cold on a device, with its bytes.
+
+    `host_bytes` are those of its copy in the host's memory; `leaks`: its engine goes when idle.
+    """
 
     model: str
     residency: Residency
+    since_s: float
     weights_bytes: int
     reserved_bytes: int
+    host_bytes: int
+    leaks: bool
     runs: tuple[RunSnapshot, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSnapshot:
-    """One device's bytes and what they are used for."""
+    """One device's bytes and what they are used for; `outside_bytes` are those of others."""
 
     device: int
     capacity_bytes: int
     reserve_bytes: int
+    outside_bytes: int
     free_bytes: int
     placements: tuple[PlacementSnapshot, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingSnapshot:
+    """A request that waits, and the seconds that it has waited so far, by reason."""
+
+    request_id: str
+    model: str
+    quality: str
+    interactive: bool
+    waited_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class LaneSnapshot:
-    """Requests that wait: how many, how long the oldest has (seconds), and why."""
+    """Requests that wait: how many, how long the oldest has (seconds), and why.
+
+    `in_table` are jobs of the class that nobody has claimed yet, as they were last counted.
+    """
 
     model: str
     quality: str
     interactive: bool
     waiting: int
+    in_table: int
     oldest_s: float
+    reason: Reason
     why: str
 
 
@@ -62,24 +92,75 @@ class BackOffSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class MovesSnapshot:
+    """What moving one model is expected to take, in seconds, by what was measured here."""
+
+    model: str
+    load_s: float
+    restore_s: float
+    offload_s: float
+    unload_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationSnapshot:
+    """What runs alike are promised, where that was learned, bytes."""
+
+    model: str
+    quality: str
+    size: int
+    batch: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageSnapshot:
+    """Measured runs of a class, and the share that stayed within what it was promised."""
+
+    model: str
+    quality: str
+    runs: int
+    covered: float
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerSnapshot:
     """Everything at one moment."""
 
     devices: tuple[DeviceSnapshot, ...]
+    host_capacity_bytes: int
+    host_free_bytes: int
     lanes: tuple[LaneSnapshot, ...]
+    waiting: tuple[WaitingSnapshot, ...]
     back_offs: tuple[BackOffSnapshot, ...]
+    moves: tuple[MovesSnapshot, ...]
+    reservations: tuple[ReservationSnapshot, ...]
+    coverage: tuple[CoverageSnapshot, ...]
     draining: bool
 
 
 def snapshot_of(state: State, now: float, *, draining: bool) -> SchedulerSnapshot:
     """Describe the state at `now`."""
+    waiting = list(state.waiting.values())[:MOST_WAITING]
     return SchedulerSnapshot(
         devices=tuple(_device(state, device, now) for device in state.ledgers),
-        lanes=tuple(_lane(state, lane, now) for lane in state.lanes.values() if lane.waiting),
+        host_capacity_bytes=state.host.capacity_bytes,
+        host_free_bytes=state.host.free_bytes,
+        lanes=tuple(_lane(state, lane, now) for lane in state.lanes if lane.waiting),
+        waiting=tuple(_waiting(each, now) for each in waiting),
         back_offs=tuple(
             BackOffSnapshot(model, each.failures, each.message, max(0.0, each.until_s - now))
             for model, each in state.back_offs.items()
             if each.failures
+        ),
+        moves=tuple(_moves(state, model) for model in state.models),
+        reservations=tuple(
+            ReservationSnapshot(*each, n_bytes)
+            for each, n_bytes in state.estimates.learned().items()
+        ),
+        coverage=tuple(
+            CoverageSnapshot(*key, each.runs, round(each.within / each.runs, 4))
+            for key, each in state.estimates.coverage.items()
         ),
         draining=draining,
     )
@@ -87,32 +168,68 @@ def snapshot_of(state: State, now: float, *, draining: bool) -> SchedulerSnapsho
 
 def _device(state: State, device: int, now: float) -> DeviceSnapshot:
     ledger = state.ledgers[device]
-    runs: dict[str, list[RunSnapshot]] = {}
-    for run in state.runs.values():
-        if run.placement.device == device and run.load_number == run.placement.load_number:
-            runs.setdefault(run.request.model, []).append(_run(run, now))
     return DeviceSnapshot(
         device=device,
         capacity_bytes=ledger.device.capacity_bytes,
         reserve_bytes=ledger.device.reserve_bytes,
+        outside_bytes=ledger.outside_bytes,
         free_bytes=ledger.free_bytes,
         placements=tuple(
-            PlacementSnapshot(
-                model=placement.model.name,
-                residency=placement.residency,
-                weights_bytes=ledger.weights_of(placement.model.name),
-                reserved_bytes=ledger.reserved_by(placement.model.name),
-                runs=tuple(runs.get(placement.model.name, ())),
-            )
+            _placement(state, placement, now)
             for placement in state.placements_on[device]
             if placement.residency is not Residency.COLD
         ),
     )
 
 
-def _run(run: Run, now: float) -> RunSnapshot:
+def _placement(state: State, placement: Placement, now: float) -> PlacementSnapshot:
+    ledger, model = state.ledgers[placement.device], placement.model.name
+    return PlacementSnapshot(
+        model=model,
+        residency=placement.residency,
+        since_s=now - placement.changed_s,
+        weights_bytes=ledger.weights_of(model),
+        reserved_bytes=ledger.reserved_by(model),
+        host_bytes=state.host.held_by(model, placement.device),
+        leaks=placement.doomed,
+        runs=tuple(
+            _run(run, placement, now)
+            for run in state.runs.values()
+            if run.placement is placement and run.load_number == placement.load_number
+        ),
+    )
+
+
+def _run(run: Run, placement: Placement, now: float) -> RunSnapshot:
     request = run.request
-    return RunSnapshot(request.id, request.quality, request.interactive, now - run.started_s)
+    return RunSnapshot(
+        request.id,
+        request.quality,
+        request.interactive,
+        request.exclusive,
+        run.promised,
+        now - run.started_s,
+        max(0.0, placement.ends_s.get(request.id, now) - now),
+    )
+
+
+def _waiting(waiting: Waiting, now: float) -> WaitingSnapshot:
+    request = waiting.request
+    waited_s = {name: round(value, 3) for name, value in waiting.waits(now)._asdict().items()}
+    return WaitingSnapshot(
+        request.id, request.model, request.quality, request.interactive, waited_s
+    )
+
+
+def _moves(state: State, model: str) -> MovesSnapshot:
+    durations = state.durations
+    return MovesSnapshot(
+        model,
+        round(durations.load_s(model), 3),
+        round(durations.restore_s(model), 3),
+        round(durations.offload_s(model), 3),
+        round(durations.unload_s(model), 3),
+    )
 
 
 def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
@@ -121,26 +238,50 @@ def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
         quality=lane.quality.name,
         interactive=lane.interactive,
         waiting=lane.waiting,
-        oldest_s=now - lane.head().submitted_s,
-        why=_why(state, lane),
+        in_table=lane.unclaimed,
+        oldest_s=now - min(waiting.submitted_s for waiting in lane),
+        reason=lane.clock.reason,
+        why=_why(state, lane, now),
     )
 
 
-def _why(state: State, lane: Lane) -> str:
-    """Say why a lane waits.
+def _why(state: State, lane: Lane, now: float) -> str:
+    """Say in words why a lane waits."""
+    model = lane.model.name
+    if (back_off := state.back_offs[model]).active(now) and not state.resident(model):
+        return f"loading {model} failed; next try in {back_off.until_s - now:.0f} s"
+    return _in_words(state, lane, model, _others(state, model))
 
-    1. The model is on no device: it is unloaded, or other models have the memory.
-    2. It is on its way there.
-    3. It is there: slots or memory are taken, or the memory is kept for somebody who waits longer.
-    """
-    model, quality = lane.key
-    residencies = {placement.residency for placement in state.placements_of[model]}
-    if Residency.RESIDENT in residencies:  # 3
-        if any(state.may_start(placement, quality) for placement in state.placements_of[model]):
-            return "kept back for requests that were passed over"
-        return "every slot is taken, or the device's memory is"
-    if Residency.LOADING in residencies:  # 2
-        return "the model is being loaded"
-    if Residency.EVICTING in residencies:  # 1
-        return "the model is being unloaded"
-    return "other models have the device"
+
+def _others(state: State, model: str) -> str:
+    """Name who else is on the devices."""
+    holders = sorted(
+        {
+            each.model.name
+            for place in state.placements_of[model]
+            for each in state.placements_on[place.device]
+            if each is not place and each.residency is not Residency.COLD
+        }
+    )
+    return " and ".join(holders) or "nobody"
+
+
+def _in_words(state: State, lane: Lane, model: str, others: str) -> str:
+    match lane.clock.reason:
+        case Reason.LOAD:
+            return f"{model} is being loaded"
+        case Reason.SWITCH:
+            return f"the memory of {others} is being freed for it"
+        case Reason.VRAM if state.ever_fits(*lane.key):
+            return f"the memory it needs is held by {others}{_outside(state)}"
+        case Reason.VRAM:
+            return "it needs more memory than there is"
+        case Reason.QUEUE:
+            if any(state.may_start(place, lane) for place in state.placements_of[model]):
+                return "its slot is kept for somebody who goes first"
+            return f"every slot of {model} is taken"
+
+
+def _outside(state: State) -> str:
+    used = sum(ledger.outside_bytes for ledger in state.ledgers.values())
+    return f", and {used / 2**30:.1f} GB by other programs" if used else ""

@@ -1,37 +1,49 @@
 """All that the scheduler knows: lanes, placements, runs and ledgers, changed only through here.
 
-A policy reads it and asks as often as it likes; only the scheduler calls what changes it. Each
-change is checked by the ledger and by the residency table, so that no policy can break them.
+A policy reads it and asks as often as it likes; only the scheduler calls what changes it, and only
+`moves` what moves weights. Each change is checked by the ledgers and by the residency table, so
+that no policy can break them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from daemon.scheduling.estimates import Estimates
 from daemon.scheduling.fairness import FairShares
 from daemon.scheduling.lanes import Lane, Waiting
-from daemon.scheduling.models import DeviceSpec, Estimates, ModelSpec
-from daemon.scheduling.residency import PRESENT, BackOff, Change, Placement, Residency
+from daemon.scheduling.models import DeviceSpec, ModelSpec, QualitySpec
+from daemon.scheduling.residency import PRESENT, BackOff, Placement, Residency
 from daemon.scheduling.seconds import ArrivalRate, Durations
-from daemon.scheduling.vram import Ledger
-from daemon.values import AdmissionRequest
+from daemon.scheduling.vram import HostLedger, Ledger
+from daemon.values import AdmissionRequest, Waits
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Run:
-    """A started request: where it runs, and in which load of the model."""
+    """A started request: where it runs, in which load of the model, and what it was promised."""
 
     request: AdmissionRequest
     lane: Lane
     placement: Placement
     load_number: int
     started_s: float
+    promised: int
+    waited: Waits
+    shared: bool = False
+    """Others ran in the engine meanwhile."""
 
 
 class State:
     """The facts. Bytes are integers, times are seconds of the caller's clock."""
 
     def __init__(
-        self, models: Iterable[ModelSpec], devices: Iterable[DeviceSpec], *, fair: bool = True
+        self,
+        models: Iterable[ModelSpec],
+        devices: Iterable[DeviceSpec],
+        *,
+        fair: bool = True,
+        host_bytes: int = 0,
     ) -> None:
         self.models = {model.name: model for model in models}
         self.estimates = Estimates(self.models.values())
@@ -39,6 +51,7 @@ class State:
         self.shares = FairShares()
         self._fair = fair
         self.ledgers = {device.index: Ledger(device) for device in devices}
+        self.host = HostLedger(host_bytes)
         self.placements = {
             (name, device): Placement(model, device)
             for name, model in self.models.items()
@@ -51,30 +64,53 @@ class State:
             device: [self.placements[name, device] for name in self.models]
             for device in self.ledgers
         }
-        self.lanes = {
-            (name, quality.name, interactive): Lane(model, quality, interactive=interactive)
-            for name, model in self.models.items()
-            for quality in model.qualities.values()
-            for interactive in (True, False)
-        }
+        self.lanes: list[Lane] = []
         self.lanes_by_model: dict[str, list[Lane]] = {name: [] for name in self.models}
-        for lane in self.lanes.values():
-            self.lanes_by_model[lane.model.name].append(lane)
+        self._lanes: dict[tuple[str, str, bool, bool], Lane] = {}
+        for model in self.models.values():
+            for quality in model.qualities.values():
+                for interactive in (True, False):
+                    self._add_lane(model, quality, interactive=interactive)
         self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
+        self.changes = 0
+        """Counts all changes: for what is worked out once."""
         self.versions = dict.fromkeys(self.ledgers, 0)
-        """Counts changes of each device, and of who has work: for what is worked out once."""
+        """Counts changes of each device, and of who has work."""
         self.loading: set[int] = set()
         """Devices on which a model is being loaded."""
+        self.doomed: list[Placement] = []
+        """Placements whose engines leak."""
+        self.exclusive: dict[int, str] = {}
+        """The run that has a device for itself."""
         self.waiting: dict[str, Waiting] = {}
         self.waiting_of = dict.fromkeys(self.models, 0)
         self.runs: dict[str, Run] = {}
 
+    def _add_lane(
+        self, model: ModelSpec, quality: QualitySpec, *, interactive: bool, exclusive: bool = False
+    ) -> Lane:
+        lane = Lane(model, quality, interactive=interactive, exclusive=exclusive)
+        self._lanes[model.name, quality.name, interactive, exclusive] = lane
+        self.lanes.append(lane)
+        self.lanes_by_model[model.name].append(lane)
+        return lane
+
     # Questions.
 
-    def lanes_of(self, model: str) -> Iterator[Lane]:
-        """Return the model's lanes."""
-        return (lane for lane in self.lanes.values() if lane.model.name == model)
+    def lane(self, model: str, quality: str, *, interactive: bool = False) -> Lane:
+        """Return the lane of a class; raises KeyError for one that isn't served."""
+        return self._lanes[model, quality, interactive, False]
+
+    def serves(self, model: str, quality: str) -> bool:
+        """Whether there is such a class."""
+        return (model, quality, False, False) in self._lanes
+
+    def need(self, lane: Lane) -> int:
+        """Return the bytes that the lane's next run is promised."""
+        if lane.waiting:
+            return self.estimates.reservation(lane.head().request)
+        return self.estimates.activation(*lane.key)
 
     def has_work(self, model: str) -> bool:
         """Whether requests for the model wait, here or in the table."""
@@ -82,8 +118,7 @@ class State:
 
     def waiting_in(self, model: str, quality: str) -> int:
         """Return how many requests of one class wait."""
-        lanes = self.lanes
-        return lanes[model, quality, True].waiting + lanes[model, quality, False].waiting
+        return sum(lane.waiting for lane in self.lanes_by_model[model] if lane.key[1] == quality)
 
     def present(self, model: str) -> bool:
         """Whether the model is loaded, or being loaded, on any device."""
@@ -95,6 +130,12 @@ class State:
             placement.residency is Residency.RESIDENT for placement in self.placements_of[model]
         )
 
+    def load_s(self, placement: Placement) -> float:
+        """Return the seconds that a load onto the placement is expected to take from now."""
+        if placement.residency is Residency.HOST:
+            return self.durations.restore_s(placement.model.name)
+        return self.durations.load_s(placement.model.name)
+
     def ever_fits(self, model: str, quality: str) -> bool:
         """Whether a run of this class could be granted on an otherwise empty device."""
         weights = self.estimates.weights(model)
@@ -102,44 +143,99 @@ class State:
         largest = max((ledger.usable_bytes for ledger in self.ledgers.values()), default=-1)
         return weights <= self.models[model].budget_bytes and need <= largest
 
-    def free_slots(self, placement: Placement, quality: str) -> int:
-        """Return how many more runs of this quality the placement could take at once now.
+    def slots(self, placement: Placement, lane: Lane) -> int:
+        """Return how many more runs of the lane's class concurrency allows on the placement."""
+        model, quality = placement.model, lane.quality
+        by_quality = placement.runs_by_quality.get(quality.name, 0)
+        return min(quality.concurrency - by_quality, model.max_concurrent - placement.runs)
+
+    def free_slots(self, placement: Placement, lane: Lane) -> int:
+        """Return how many more runs of the lane the placement could take at once now.
 
         Counts concurrency, budget and the device's free bytes; a model that is being loaded
         counts as if it were there.
         """
-        model = placement.model
-        slots = min(
-            model.qualities[quality].concurrency - placement.runs_by_quality.get(quality, 0),
-            model.max_concurrent - placement.runs,
-        )
-        activation = self.estimates.activation(model.name, quality)
-        if slots > 0 and activation:
-            room = self.ledgers[placement.device].room_of(model.name)
-            slots = min(slots, room // activation)
+        if placement.doomed or placement.device in self.exclusive:
+            return 0
+        if lane.exclusive:
+            return 1 if self.alone(placement) else 0
+        slots, need = self.slots(placement, lane), self.need(lane)
+        if slots > 0 and need:
+            slots = min(slots, self.ledgers[placement.device].room_of(placement.model.name) // need)
         return max(0, slots)
 
-    def may_start(self, placement: Placement, quality: str) -> bool:
-        """Whether a run of this quality could start on the placement now."""
-        return placement.residency is Residency.RESIDENT and self.free_slots(placement, quality) > 0
+    def alone(self, placement: Placement) -> bool:
+        """Whether nothing but the model, with no run in it, is on the device."""
+        return not placement.runs and all(
+            each is placement or each.residency is Residency.COLD
+            for each in self.placements_on[placement.device]
+        )
+
+    def _may_enter(self, placement: Placement, lane: Lane) -> bool:
+        """Whether a run of the lane could start there now if it found its bytes."""
+        return (
+            placement.residency is Residency.RESIDENT
+            and not placement.doomed
+            and placement.device not in self.exclusive
+            and (self.alone(placement) if lane.exclusive else self.slots(placement, lane) > 0)
+        )
+
+    def may_start(self, placement: Placement, lane: Lane) -> bool:
+        """Whether a run of the lane could start on the placement now."""
+        return placement.residency is Residency.RESIDENT and self.free_slots(placement, lane) > 0
+
+    def copy(self) -> "State":
+        """Return the same state, for a look ahead; expectations are shared or fixed."""
+        shared = (self.estimates, *self.models.values())
+        shared += tuple(
+            quality for each in self.models.values() for quality in each.qualities.values()
+        )
+        shared += tuple(ledger.device for ledger in self.ledgers.values())
+        memo: dict[int, object] = {id(each): each for each in shared}
+        memo[id(self.durations)] = self.durations.fixed()
+        return copy.deepcopy(self, memo)
 
     # Changes.
 
+    def changed(self, device: int) -> None:
+        """Note that a device isn't as it was."""
+        self.changes += 1
+        self.versions[device] += 1
+
+    def all_changed(self) -> None:
+        """Note that a class has got work, or has none any more: every device may be affected."""
+        self.changes += 1
+        for device in self.versions:
+            self.versions[device] += 1
+
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
-        for (model, quality, interactive), lane in self.lanes.items():
+        self.changes += 1
+        for (model, quality, interactive, exclusive), lane in self._lanes.items():
+            if exclusive or interactive:
+                continue  # the table's jobs are neither
             had_work = lane.backlog > 0
-            lane.unclaimed = 0 if interactive else counts.get((model, quality), 0)
+            lane.unclaimed = counts.get((model, quality), 0)
             if had_work != (lane.backlog > 0):
-                self._all_changed()
+                self.all_changed()
 
     def submit(self, request: AdmissionRequest, now: float) -> None:
-        """Let a request wait in its lane."""
-        lane = self.lanes[request.model, request.quality, request.interactive]
+        """Let a request wait in its lane; raises KeyError for a class that isn't served."""
+        key = request.model, request.quality, request.interactive, request.exclusive
+        lane = self._lanes.get(key)
+        if lane is None:
+            model = self.models[request.model]
+            lane = self._add_lane(
+                model,
+                model.qualities[request.quality],
+                interactive=request.interactive,
+                exclusive=True,
+            )
         share_s = self.durations.run_s(lane.key) / lane.quality.concurrency
         tag = self.shares.tag(request.user, share_s) if self._fair else 0.0
+        self.changes += 1
         if not lane.backlog:
-            self._all_changed()
+            self.all_changed()
         self.waiting[request.id] = lane.add(request, now, tag)
         lane.unclaimed = max(0, lane.unclaimed - 1)
         self.waiting_of[request.model] += 1
@@ -150,34 +246,57 @@ class State:
         waiting = self.waiting.pop(request_id)
         waiting.lane.remove(waiting)
         self.waiting_of[waiting.request.model] -= 1
+        self.changes += 1
         if not waiting.lane.backlog:
-            self._all_changed()
+            self.all_changed()
         return waiting
 
-    def _all_changed(self) -> None:
-        """Note that a class has got work, or has none any more: every device may be affected."""
-        for device in self.versions:
-            self.versions[device] += 1
-
-    def start(self, request_id: str, device: int, now: float) -> None:
+    def start(self, request_id: str, device: int, now: float) -> Run:
         """Turn a waiting request into a run with a reservation."""
-        waiting = self.leave(request_id)
-        lane, request = waiting.lane, waiting.request
-        model, quality = lane.key
-        placement = self.placements[model, device]
-        if not self.may_start(placement, quality):
+        lane, request = self.waiting[request_id].lane, self.waiting[request_id].request
+        model = request.model
+        placement, ledger = self.placements[model, device], self.ledgers[device]
+        # Whoever has the device for himself holds all that the model's budget allows.
+        promised = (
+            max(0, ledger.room_of(model)) if lane.exclusive else self.estimates.reservation(request)
+        )
+        if not self._may_enter(placement, lane):
             raise AssertionError(f"{request_id} can't start: no slot of {model} on {device}")
-        need = self.estimates.activation(model, quality)
-        self.ledgers[device].reserve(request_id, model, need)
-        self.versions[device] += 1
+        waiting = self.leave(request_id)
+        ledger.reserve(request_id, model, promised)
+        self.changed(device)
         self.shares.started(waiting.tag)
+        run = Run(
+            request, lane, placement, placement.load_number, now, promised, waiting.waits(now)
+        )
+        self._enter(placement, run, now)
+        lane.run_started()
+        self.runs[request_id] = run
+        if lane.exclusive:
+            self.exclusive[device] = request_id
+        return run
+
+    def _enter(self, placement: Placement, run: Run, now: float) -> None:
+        """Count a run in its engine, and note who overlaps whom."""
+        reserved = self.ledgers[placement.device].reserved_by(placement.model.name)
+        if placement.runs:
+            run.shared = True
+            for other in placement.ends_s:
+                self.runs[other].shared = True
+            placement.most_reserved = max(placement.most_reserved, reserved)
+        else:
+            placement.most_reserved = reserved
         placement.runs += 1
         placement.served += 1
-        by_quality = placement.runs_by_quality
-        by_quality[quality] = by_quality.get(quality, 0) + 1
-        placement.ends_s[request_id] = now + self.durations.run_s(lane.key)
-        lane.run_started()
-        self.runs[request_id] = Run(request, lane, placement, placement.load_number, now)
+        quality = run.lane.quality.name
+        placement.runs_by_quality[quality] = placement.runs_by_quality.get(quality, 0) + 1
+        placement.ends_s[run.request.id] = now + self.durations.run_s(run.lane.key)
+
+    def expect_end(self, request_id: str, at_s: float) -> None:
+        """Take when a run is expected to end, by its own pace."""
+        run = self.runs.get(request_id)
+        if run is not None and request_id in run.placement.ends_s:
+            run.placement.ends_s[request_id] = at_s
 
     def end(self, request_id: str, now: float) -> Run:
         """Forget a run; raises KeyError if there is none.
@@ -189,7 +308,9 @@ class State:
         run = self.runs.pop(request_id)
         run.lane.run_ended(now)
         placement = run.placement
-        self.versions[placement.device] += 1
+        self.changed(placement.device)
+        if self.exclusive.get(placement.device) == request_id:
+            del self.exclusive[placement.device]
         if placement.load_number != run.load_number:
             return run  # 3, and a successor was loaded
         if placement.residency is Residency.RESIDENT:  # 1
@@ -200,70 +321,3 @@ class State:
             placement.runs_by_quality[run.lane.quality.name] -= 1
             placement.idle_since_s = now
         return run
-
-    def load(self, model: str, device: int, now: float) -> None:
-        """Hold the bytes of a load that begins."""
-        placement = self.placements[model, device]
-        if device in self.loading:
-            raise AssertionError(f"{model} would load beside another load on device {device}")
-        placement.advance(Change.LOAD)
-        self.loading.add(device)
-        self.versions[device] += 1
-        placement.load_number += 1
-        placement.served = 0
-        placement.changed_s = now
-        self._charge(model)
-        weights, budget = self.estimates.weights(model), placement.model.budget_bytes
-        self.ledgers[device].hold_weights(model, weights, budget)
-
-    def _charge(self, model: str) -> None:
-        """Charge a load to who is next for the model."""
-        waiting = [lane for lane in self.lanes_by_model[model] if lane.waiting]
-        if waiting:
-            self.shares.charge(waiting[0].head().request.user, self.durations.load_s(model))
-
-    def loaded(self, model: str, device: int, measured: int, now: float) -> bool:
-        """Settle a load; False when it took more than there is: it must be unloaded."""
-        placement = self.placements[model, device]
-        placement.advance(Change.LOADED)
-        self.loading.remove(device)
-        self.versions[device] += 1
-        self.durations.loads[model].observe(now - placement.changed_s)
-        placement.changed_s = placement.idle_since_s = now
-        if measured <= placement.model.budget_bytes:
-            self.estimates.weights_measured(model, measured)
-        return self.ledgers[device].settle_weights(model, measured)
-
-    def evict(self, model: str, device: int, now: float) -> None:
-        """Begin an unload of an idle model."""
-        placement = self.placements[model, device]
-        if placement.runs:
-            raise AssertionError(f"{model} on device {device} has {placement.runs} runs")
-        placement.advance(Change.EVICT)
-        self.versions[device] += 1
-        placement.changed_s = now
-
-    def lose(self, model: str, device: int, now: float) -> bool:
-        """The engine died: the same as an unload, but with runs. False: it was going anyway."""
-        placement = self.placements[model, device]
-        if placement.residency is Residency.EVICTING:
-            return False
-        placement.advance(Change.EVICT)
-        self.versions[device] += 1
-        placement.changed_s = now
-        return True
-
-    def gone(self, model: str, device: int, now: float, *, failed: bool = False) -> None:
-        """Free everything that the model held: its engine is gone for certain."""
-        placement = self.placements[model, device]
-        if not failed:
-            self.durations.unloads[model].observe(now - placement.changed_s)
-        placement.changed_s = now
-        self.versions[device] += 1
-        placement.advance(Change.FAILED if failed else Change.GONE)
-        if failed:
-            self.loading.remove(device)
-        placement.runs = 0
-        placement.runs_by_quality.clear()
-        placement.ends_s.clear()
-        self.ledgers[device].release_model(model)

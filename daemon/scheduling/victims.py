@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.residency import AWAY, LEAVING, PRESENT, Placement, Residency
 from daemon.scheduling.state import State
 
 Key = Callable[[Placement], tuple[float, ...]]
@@ -14,19 +14,18 @@ def cheapest(
 ) -> list[Placement] | None:
     """Return few other models of the device that hold `missing` bytes, None if all don't.
 
-    Two choices are compared: those on which the least runs, and those that are least missed.
+    Two choices are compared: those on which the least runs, and those that are least missed. What
+    engines keep whose weights are in the host's memory is little, and the last to go.
     """
     if missing <= 0:
         return []
-    candidates = [
-        each
-        for each in state.placements_on[place.device]
-        if each is not place and each.residency in PRESENT
-    ]
-    idle_first = fewest(state, sorted(candidates, key=least_busy(state, now)), missing)
+    others = [each for each in state.placements_on[place.device] if each is not place]
+    here = [each for each in others if each.residency in PRESENT]
+    host = [each for each in others if each.residency is Residency.HOST]
+    idle_first = fewest(state, [*sorted(here, key=least_busy(state, now)), *host], missing)
     if idle_first is None:
         return None
-    least_missed = fewest(state, sorted(candidates, key=_least_missed(state, now)), missing)
+    least_missed = fewest(state, [*sorted(here, key=_least_missed(state, now)), *host], missing)
     if least_missed is None or set(map(id, least_missed)) == set(map(id, idle_first)):
         return idle_first
     choices = (idle_first, least_missed)
@@ -76,7 +75,7 @@ def _least_missed(state: State, now: float) -> Key:
 
     def key(placement: Placement) -> tuple[float, ...]:
         name = placement.model.name
-        again = state.arrivals[name].per_second(now) * state.durations.load_s(name)
+        again = state.arrivals[name].per_second(now) * back_s(state, placement)
         loading = placement.residency is Residency.LOADING
         return (loading, again / max(1, weights(state, placement)), placement.idle_since_s)
 
@@ -85,9 +84,9 @@ def _least_missed(state: State, now: float) -> Key:
 
 def bytes_needed(state: State, lane: Lane, place: Placement) -> int:
     """Return what must be free for the lane's next step there: to load, or to run."""
-    if place.residency is Residency.COLD:
-        return state.estimates.weights(lane.model.name)
-    return state.estimates.activation(*lane.key)
+    if place.residency in AWAY:
+        return max(0, state.estimates.weights(lane.model.name) - weights(state, place))
+    return state.need(lane)
 
 
 def ready_s(
@@ -98,7 +97,7 @@ def ready_s(
     missing = bytes_needed(state, lane, place) - ledger.free_bytes
     ends: list[tuple[float, int]] = []
     for each in state.placements_on[place.device]:
-        if each.residency is Residency.EVICTING or (each in victims and not each.runs):
+        if each.residency in LEAVING or (each in victims and not each.runs):
             missing -= weights(state, each)
         elif each in victims:
             held = weights(state, each) + ledger.reserved_by(each.model.name)
@@ -129,7 +128,32 @@ def _loss(
         name = victim.model.name
         lanes = state.lanes_by_model[name]
         waits = sum(each.weight * each.backlog for each in lanes)
-        run_s, load_s = state.durations.run_s(lane.key), state.durations.load_s(name)
+        run_s, load_s = state.durations.run_s(lane.key), back_s(state, victim)
         expected = min(1.0, state.arrivals[name].per_second(now) * run_s)
         loss += waits * (run_s + load_s) + expected * load_s
     return loss
+
+
+def leave_s(state: State, placement: Placement) -> float:
+    """Return what it takes to put an idle model away, as it would be now."""
+    name = placement.model.name
+    if goes_to_host(state, placement):
+        return state.durations.offload_s(name)
+    return state.durations.unload_s(name)
+
+
+def back_s(state: State, placement: Placement) -> float:
+    """Return what it takes to bring a model back that would be put away now."""
+    name = placement.model.name
+    if goes_to_host(state, placement):
+        return state.durations.restore_s(name)
+    return state.durations.load_s(name)
+
+
+def goes_to_host(state: State, placement: Placement) -> bool:
+    """Whether the weights would be kept in the host's memory: the engine can, and there is room."""
+    if not placement.offloads or placement.doomed:
+        return False
+    host = state.host
+    kept = host.held_by(placement.model.name, placement.device)
+    return bool(kept) or host.free_bytes >= weights(state, placement)

@@ -1,12 +1,14 @@
-"""The ledger of one device's memory: who may use how many bytes, at any moment.
+"""The ledgers: who may use how many bytes of a device, or of the host, at any moment. Pure.
 
-Invariants, checked before each change is made:
+Invariants of a device, checked before each change is made:
 
-- weights (being loaded, resident or being unloaded) + reservations <= capacity - reserve;
+- weights (coming, resident or going) + reservations <= capacity - reserve, but for an engine that
+  took more than it was promised, until it is gone;
+- nothing new is promised of what others use on the device;
 - per model, weights + reservations <= budget.
 
-Bytes leave the ledger only when they are free for certain: a reservation when its run has ended in
-a living engine, everything of a model when its engine is gone.
+Bytes leave a ledger only when they are free for certain: a reservation when its run has ended in a
+living engine, weights when they are in the host's memory, everything when the engine is gone.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ class _Account:
     budget: int
     weights: int
     settled: bool = False
+    offloaded: bool = False
     overrun: int = 0
     reserved: int = 0
     runs: dict[str, int] = field(default_factory=dict)
@@ -36,13 +39,20 @@ class Ledger:
     def __init__(self, device: DeviceSpec) -> None:
         self.device = device
         self.usable_bytes = device.usable_bytes
+        self.outside_bytes = 0
+        """Bytes that others than this worker use, as the driver tells it."""
         self._held = 0
         self._accounts: dict[str, _Account] = {}
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that weights and reservations hold."""
+        return self._held
+
+    @property
     def free_bytes(self) -> int:
-        """Bytes that nobody holds."""
-        return self.usable_bytes - self._held
+        """Bytes that nobody holds or uses; negative where others have taken promised ones."""
+        return self.usable_bytes - self.outside_bytes - self._held
 
     def weights_of(self, model: str) -> int:
         """Bytes that the model's weights hold here, 0 when it isn't here."""
@@ -61,10 +71,7 @@ class Ledger:
 
     def room_of(self, model: str) -> int:
         """Bytes that runs of a model that is here may still reserve, by device and by budget."""
-        account = self._accounts[model]
-        left = account.budget - account.weights - account.reserved
-        free = self.usable_bytes - self._held
-        return min(left, free)
+        return min(self.budget_room_of(model), self.free_bytes)
 
     def budget_room_of(self, model: str) -> int:
         """Bytes that runs of a model that is here may still reserve by its budget alone."""
@@ -72,37 +79,51 @@ class Ledger:
         return account.budget - account.weights - account.reserved
 
     def hold_weights(self, model: str, n_bytes: int, budget: int) -> None:
-        """Hold the bytes of a load that begins."""
-        if model in self._accounts:
+        """Hold the bytes of a load that begins, from disk or from the host's memory."""
+        left = self._accounts.get(model)
+        if left is not None and not left.offloaded:
             raise VramInvariantError(f"{model} already holds bytes on device {self.device.index}")
         if n_bytes > budget:
             raise VramInvariantError(f"weights of {model}: {n_bytes} bytes, budget {budget}")
-        self._take(n_bytes, f"weights of {model}")
+        held = 0 if left is None else left.weights
+        n_bytes = max(n_bytes, held)
+        self._take(n_bytes - held, f"weights of {model}")
         self._accounts[model] = _Account(budget, n_bytes)
+
+    def offload(self, model: str, left_bytes: int) -> None:
+        """Keep only what an engine holds whose weights are in the host's memory.
+
+        Nothing is given back of an engine that says it holds more than before.
+        """
+        account = self._accounts.get(model)
+        if account is None or account.runs:
+            raise VramInvariantError(f"{model} can't leave device {self.device.index}")
+        kept = min(left_bytes, account.weights)
+        self._held -= account.weights + account.overrun - kept
+        account.weights, account.overrun, account.offloaded = kept, 0, True
 
     def settle_weights(self, model: str, measured: int) -> bool:
         """Replace the expected bytes of a load by the measured ones; False: they don't fit.
 
-        Then the model also holds all that was free, so that nothing is promised beside it: the
-        caller unloads it.
+        They are held all the same, as its overrun, since they are taken: the caller unloads it.
         """
         account = self._accounts.get(model)
         if account is None or account.settled or account.runs:
             raise VramInvariantError(f"{model} isn't being loaded on device {self.device.index}")
         account.settled = True
         extra = measured - account.weights
-        if measured <= account.budget and extra <= self.free_bytes:
+        if measured <= account.budget and extra <= max(0, self.free_bytes):
             self._take(extra, f"measured weights of {model}")
             account.weights = measured
             return True
-        account.overrun = self.free_bytes
-        self._take(account.overrun, f"overrun of {model}")
+        account.overrun = extra
+        self._held += extra
         return False
 
     def reserve(self, run: str, model: str, n_bytes: int) -> None:
         """Promise bytes to a run of a model that is here."""
         account = self._accounts.get(model)
-        if account is None or run in account.runs:
+        if account is None or account.offloaded or run in account.runs:
             raise VramInvariantError(f"run {run}: {model} isn't here, or it has a reservation")
         if account.weights + account.reserved + n_bytes > account.budget:
             raise VramInvariantError(
@@ -131,24 +152,59 @@ class Ledger:
 
     def check(self) -> None:
         """Count everything again from the single entries; raises on any difference."""
-        held = 0
+        held = overrun = 0
         for model, account in self._accounts.items():
             reserved = sum(account.runs.values())
+            overrun += account.overrun
             held += account.weights + account.overrun + reserved
             if reserved != account.reserved:
                 raise VramInvariantError(f"{model}: {account.reserved} kept, {reserved} counted")
             if account.weights + reserved > account.budget:
                 raise VramInvariantError(f"{model} holds more than {account.budget} bytes")
-        if held != self._held or held > self.usable_bytes:
+        if held != self._held or held - overrun > self.usable_bytes:
             raise VramInvariantError(
                 f"device {self.device.index}: {self._held} bytes kept, {held} counted, "
                 f"{self.usable_bytes} usable"
             )
 
     def _take(self, n_bytes: int, why: str) -> None:
-        if self._held + n_bytes > self.usable_bytes:
+        if n_bytes > max(0, self.free_bytes):
             raise VramInvariantError(
-                f"device {self.device.index}, {why}: {n_bytes} bytes beside {self._held} held, "
-                f"{self.usable_bytes} usable"
+                f"device {self.device.index}, {why}: {n_bytes} bytes beside {self._held} held and "
+                f"{self.outside_bytes} used by others, {self.usable_bytes} usable"
             )
         self._held += n_bytes
+
+
+class HostLedger:
+    """The bytes of the host's memory in which weights may wait."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self._held: dict[tuple[str, int], int] = {}
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that no weights hold."""
+        return self.capacity_bytes - sum(self._held.values())
+
+    def held_by(self, model: str, device: int) -> int:
+        """Bytes that the weights of a placement hold, 0 when they aren't here."""
+        return self._held.get((model, device), 0)
+
+    def hold(self, model: str, device: int, n_bytes: int) -> None:
+        """Hold the bytes of weights that come, or that turned out to take so many.
+
+        Measured bytes may exceed the capacity: the weights are there. Then nobody else comes.
+        """
+        known = (model, device) in self._held
+        if not known and n_bytes > self.free_bytes:
+            raise VramInvariantError(
+                f"host: {n_bytes} bytes of {model}, {self.free_bytes} of "
+                f"{self.capacity_bytes} are free"
+            )
+        self._held[model, device] = n_bytes
+
+    def release(self, model: str, device: int) -> None:
+        """Take back what a placement holds, if anything: its engine is gone for certain."""
+        self._held.pop((model, device), None)

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.lanes import Lane, Piece
-from daemon.scheduling.residency import PRESENT, Placement, Residency
+from daemon.scheduling.residency import AWAY, LEAVING, PRESENT, Placement
 from daemon.scheduling.state import State
+from daemon.scheduling.victims import back_s, leave_s
+
+SET_UP_COUNTS = 2.0
+"""A switch delays what arrives meanwhile as well: its seconds count so often. Found by simulation:
+near saturation it saves a tenth of the switches, on batches it changes nothing."""
 
 
 def piece_of(state: State, lane: Lane) -> Piece:
@@ -48,20 +53,20 @@ def is_worth(state: State, claim: Claim) -> bool:
     """
     model, device = claim.placement.model.name, claim.placement.device
     set_up_s, displaced = 0.0, 0.0
-    if claim.placement.residency is Residency.COLD:
-        set_up_s += state.durations.load_s(model)
+    if claim.placement.residency in AWAY:
+        set_up_s += state.load_s(claim.placement)
     busy = any(place.runs for place in state.placements_on[device])
     for victim in claim.victims:
         name = victim.model.name
         if busy and not victim.served and state.has_work(name):
             return False
-        set_up_s += state.durations.unload_s(name)
+        set_up_s += leave_s(state, victim)
         if state.has_work(name):
-            set_up_s += state.durations.load_s(name) + state.durations.unload_s(model)
+            set_up_s += back_s(state, victim) + state.durations.unload_s(model)
     for place in state.placements_on[device]:
         if place.residency in PRESENT and state.has_work(place.model.name):
             displaced += best_rate(0.0, _displaced(state, claim, place))
-    return best_rate(set_up_s, pieces_of(state, model)) > displaced
+    return best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model)) > displaced
 
 
 def _displaced(state: State, claim: Claim, place: Placement) -> list[Piece]:
@@ -74,14 +79,14 @@ def _displaced(state: State, claim: Claim, place: Placement) -> list[Piece]:
     free = ledger.free_bytes
     for other in state.placements_on[place.device]:
         free += ledger.reserved_by(other.model.name)
-        if other.residency is Residency.EVICTING:
+        if other.residency in LEAVING:
             free += ledger.weights_of(other.model.name)
     return [
         piece_of(state, lane)
         for lane in state.lanes_by_model[place.model.name]
         if lane.backlog
         and lane is not claim.lane
-        and state.estimates.activation(*lane.key) <= free
+        and state.need(lane) <= free
         and claim.forbids(state, lane, place)
     ]
 
@@ -121,10 +126,11 @@ class _Facts:
     def of(cls, state: State, lane: Lane) -> "_Facts":
         model = lane.model.name
         pieces = pieces_of(state, model)
-        need = state.estimates.weights(model) + state.estimates.activation(*lane.key)
+        need = state.estimates.weights(model) + state.need(lane)
+        load_s = min(state.load_s(place) for place in state.placements_of[model])
         return cls(
             sum(piece.weight for piece in pieces),
-            0.0 if state.present(model) else state.durations.load_s(model),
+            0.0 if state.present(model) else load_s,
             sum(piece.seconds for piece in pieces) + state.durations.unload_s(model),
             need,
         )

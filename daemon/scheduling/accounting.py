@@ -1,0 +1,47 @@
+"""What each lane waits for at this moment, put down on its clock. Pure."""
+
+from collections.abc import Mapping
+
+from daemon.scheduling.claims import Claim
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.reasons import Reason
+from daemon.scheduling.residency import LEAVING, PRESENT, Residency
+from daemon.scheduling.room import lacks_only_bytes
+from daemon.scheduling.state import State
+
+
+def account(state: State, claims: Mapping[int, Claim], now: float) -> None:
+    """Let each lane's clock run for the reason that holds from now on."""
+    claimed = {id(claim.lane): claim for claim in claims.values()}
+    for lane in state.lanes:
+        if lane.waiting:
+            lane.clock.turn(_reason_of(state, claimed.get(id(lane)), lane, now), now)
+
+
+def _reason_of(state: State, claim: Claim | None, lane: Lane, now: float) -> Reason:
+    """Return what a lane waits for.
+
+    1. Its model is being loaded, or can't be for the moment.
+    2. It has a claim, and others drain or leave for it; or its own model is just leaving.
+    3. Its model is there, or comes, and lacks only bytes.
+    4. Its model is there: a slot, or somebody with a better right.
+    5. Its model is nowhere: others have the memory.
+    """
+    model = lane.model.name
+    places = state.placements_of[model]
+    if not state.resident(model):
+        loading = any(place.residency is Residency.LOADING for place in places)
+        if loading or state.back_offs[model].active(now):
+            return Reason.LOAD  # 1
+    if claim is not None and claim.victims:
+        return Reason.SWITCH  # 2
+    if any(place.residency in PRESENT for place in places):
+        for place in places:
+            if place.residency in PRESENT and lacks_only_bytes(state, lane, place):
+                here = state.placements_on[place.device]
+                leaving = any(each.residency in LEAVING for each in here)
+                return Reason.SWITCH if leaving else Reason.VRAM  # 2, 3
+        return Reason.QUEUE  # 4
+    if claim is not None or any(place.residency in LEAVING for place in places):
+        return Reason.SWITCH  # 2
+    return Reason.VRAM  # 5

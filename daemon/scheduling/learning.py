@@ -1,0 +1,56 @@
+"""What the end of a run teaches: how long such runs take, their memory, and leaks. Pure."""
+
+from dataclasses import dataclass
+
+from daemon.scheduling import moves
+from daemon.scheduling.residency import Residency
+from daemon.scheduling.state import Run, State
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was seen of a run.
+
+    Attributes:
+        completed: it came to its end; only then does it say how long such runs take.
+        peak_bytes: the most that the engine held during the run, weights included.
+        held_bytes: what the engine held after it, with no other run in it.
+        overflowed: it ran out of memory.
+    """
+
+    completed: bool = True
+    peak_bytes: int | None = None
+    held_bytes: int | None = None
+    overflowed: bool = False
+
+
+NOT_MEASURED = Measured()
+
+
+def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
+    """Learn from a run that is about to be forgotten."""
+    if measured.completed:
+        state.durations.runs[run.lane.key].observe(now - run.started_s)
+    placement = run.placement
+    if measured.overflowed:
+        state.estimates.overflowed(run.request, run.promised)
+    elif measured.completed and measured.peak_bytes is not None:
+        _learn_peak(state, run, measured.peak_bytes)
+    if (
+        measured.held_bytes is not None
+        and placement.residency is Residency.RESIDENT
+        and placement.load_number == run.load_number
+        and placement.leak.observe(measured.held_bytes)
+    ):
+        moves.doom(state, placement)
+
+
+def _learn_peak(state: State, run: Run, peak_bytes: int) -> None:
+    """Take an engine's peak as what its runs took; see `estimates`."""
+    placement = run.placement
+    model, device = placement.model.name, placement.device
+    took = max(0, peak_bytes - state.ledgers[device].weights_of(model))
+    if not run.shared:
+        state.estimates.took(run.request, took, run.promised)
+    elif placement.most_reserved:
+        state.estimates.shared(run.request, took / placement.most_reserved, run.promised)

@@ -1,0 +1,130 @@
+"""Moves of weights between disk, the host's memory and a device: what each does to the state. Pure.
+
+The scheduler alone calls these. An engine that is gone gives everything back; one that is offloaded
+keeps what it says it keeps.
+"""
+
+from daemon.scheduling.leaks import LeakWatch
+from daemon.scheduling.residency import Change, Placement, Residency
+from daemon.scheduling.state import State
+from daemon.values import Loaded, Offloaded
+
+
+def load(state: State, model: str, device: int, now: float) -> None:
+    """Hold the bytes of a load that begins, from disk or from the host's memory."""
+    placement = state.placements[model, device]
+    if device in state.loading or device in state.exclusive:
+        raise AssertionError(f"{model} can't load on device {device} beside what goes on there")
+    restoring = placement.residency is Residency.HOST
+    placement.advance(Change.LOAD)
+    state.loading.add(device)
+    _changed(state, placement, now)
+    placement.restoring = restoring
+    placement.load_number += 1
+    placement.served = 0
+    _charge(state, placement)
+    weights, budget = state.estimates.weights(model), placement.model.budget_bytes
+    state.ledgers[device].hold_weights(model, weights, budget)
+
+
+def _charge(state: State, placement: Placement) -> None:
+    """Charge a load to who is next for the model."""
+    waiting = [lane for lane in state.lanes_by_model[placement.model.name] if lane.waiting]
+    if waiting:
+        durations, model = state.durations, placement.model.name
+        seconds = durations.restore_s(model) if placement.restoring else durations.load_s(model)
+        state.shares.charge(waiting[0].head().request.user, seconds)
+
+
+def loaded(state: State, model: str, device: int, measured: Loaded, now: float) -> bool:
+    """Settle a load; False when it took more than there is: it must be unloaded."""
+    placement = state.placements[model, device]
+    placement.advance(Change.LOADED)
+    state.loading.remove(device)
+    seen = state.durations.restores if placement.restoring else state.durations.loads
+    seen[model].observe(now - placement.changed_s)
+    _changed(state, placement, now)
+    placement.idle_since_s = now
+    placement.offloads, placement.savings = measured.offloads, measured.savings
+    if measured.weights_bytes <= placement.model.budget_bytes:
+        state.estimates.weights_measured(model, measured.weights_bytes)
+    return state.ledgers[device].settle_weights(model, measured.weights_bytes)
+
+
+def offload(state: State, model: str, device: int, now: float) -> None:
+    """Begin to move an idle model's weights to the host's memory."""
+    placement = state.placements[model, device]
+    _check_idle(placement)
+    if not placement.offloads or placement.doomed:
+        raise AssertionError(f"{model} on device {device} can't be offloaded")
+    placement.advance(Change.OFFLOAD)
+    if not state.host.held_by(model, device):
+        state.host.hold(model, device, state.ledgers[device].weights_of(model))
+    _changed(state, placement, now)
+
+
+def offloaded(state: State, model: str, device: int, measured: Offloaded, now: float) -> None:
+    """Give the device's bytes back: the weights are in the host's memory."""
+    placement = state.placements[model, device]
+    placement.advance(Change.OFFLOADED)
+    state.durations.offloads[model].observe(now - placement.changed_s)
+    state.ledgers[device].offload(model, measured.left_bytes)
+    state.host.hold(model, device, measured.host_bytes)
+    _changed(state, placement, now)
+
+
+def evict(state: State, model: str, device: int, now: float) -> None:
+    """Begin an unload of an idle model, to disk alone."""
+    placement = state.placements[model, device]
+    _check_idle(placement)
+    placement.advance(Change.EVICT)
+    _changed(state, placement, now)
+
+
+def doom(state: State, placement: Placement) -> None:
+    """Let an engine that leaks take no more runs; it goes as soon as it is idle."""
+    placement.doomed = True
+    state.doomed.append(placement)
+    state.changed(placement.device)
+
+
+def lose(state: State, model: str, device: int, now: float) -> bool:
+    """The engine died: the same as an unload, but with runs. False: it was going anyway."""
+    placement = state.placements[model, device]
+    if placement.residency is Residency.EVICTING:
+        return False
+    placement.advance(Change.EVICT)
+    _changed(state, placement, now)
+    return True
+
+
+def gone(state: State, model: str, device: int, now: float, *, failed: bool = False) -> None:
+    """Free everything that the model held: its engine is gone for certain."""
+    placement = state.placements[model, device]
+    if not failed:
+        state.durations.unloads[model].observe(now - placement.changed_s)
+    placement.advance(Change.FAILED if failed else Change.GONE)
+    if failed:
+        state.loading.remove(device)
+    _changed(state, placement, now)
+    placement.runs = 0
+    placement.runs_by_quality.clear()
+    placement.ends_s.clear()
+    if placement.doomed:
+        state.doomed.remove(placement)
+    placement.offloads = placement.doomed = placement.restoring = False
+    placement.leak = LeakWatch()
+    state.ledgers[device].release_model(model)
+    state.host.release(model, device)
+
+
+def _check_idle(placement: Placement) -> None:
+    if placement.runs:
+        raise AssertionError(
+            f"{placement.model.name} on device {placement.device} has {placement.runs} runs"
+        )
+
+
+def _changed(state: State, placement: Placement, now: float) -> None:
+    placement.changed_s = now
+    state.changed(placement.device)
