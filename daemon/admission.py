@@ -5,17 +5,25 @@ and acting on its commands, so the scheduler needs no lock. A reservation is ret
 has really ended: when the admission was left and none of its runs is going on any more.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
+from daemon.admitted import Admission
 from daemon.jobs import JobError
-from daemon.ports import Engine, ProgressSink
-from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
+from daemon.ports import Engine
+from daemon.scheduling.commands import (
+    Command,
+    LoadModel,
+    OffloadModel,
+    RefuseRequest,
+    StartRun,
+    UnloadModel,
+)
+from daemon.scheduling.forecast import Forecast, forecast_of
+from daemon.scheduling.learning import Measured
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.snapshot import SchedulerSnapshot
-from daemon.values import AdmissionRequest, Demand, Loaded, RunOutput
+from daemon.values import AdmissionRequest, Demand, EngineEnd, Loaded, Offloaded
 
 
 class Timer(Protocol):
@@ -54,7 +62,11 @@ class EngineHands(Protocol):
         ...
 
     def load(self, model: str, device: int) -> None:
-        """Begin to load."""
+        """Begin to load, from the host's memory if its engine waits there."""
+        ...
+
+    def offload(self, model: str, device: int) -> None:
+        """Begin to move the weights to the host's memory."""
         ...
 
     def unload(self, model: str, device: int) -> None:
@@ -69,10 +81,11 @@ class GpuAdmissions:
         self._scheduler = scheduler
         self._pool = pool
         self._clock = clock
-        self._waiting: dict[str, _Admission] = {}
+        self._waiting: dict[str, Admission] = {}
         self._fresh: list[AdmissionRequest] = []
         self._timer: Timer | None = None
         self._timer_at = float("inf")
+        self._accounting = False
         self.demand_changed: Callable[[], None] = lambda: None
         """Called when more may be demanded than before; intake sets it."""
         pool.report_to(self)
@@ -82,12 +95,12 @@ class GpuAdmissions:
         self._submit_fresh()
         return self._scheduler.demand(self._clock.time())
 
-    def admit(self, request: AdmissionRequest) -> "_Admission":
+    def admit(self, request: AdmissionRequest) -> Admission:
         """Wait for a reservation on a loaded engine; leaving returns it.
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can't be granted.
         """
-        return _Admission(self, request)
+        return Admission(self, request)
 
     def drain(self) -> None:
         """Demand nothing more; what was submitted goes on."""
@@ -97,9 +110,13 @@ class GpuAdmissions:
         """Return what each device holds, what runs, what waits and why."""
         return self._scheduler.snapshot(self._clock.time())
 
+    def forecast(self) -> Forecast:
+        """Return when what waits and runs is expected to end, in the clock's seconds."""
+        return forecast_of(self._scheduler, self._clock.time())
+
     # Events of admissions.
 
-    def submit(self, admission: "_Admission") -> None:
+    def submit(self, admission: Admission) -> None:
         """Let an admission wait for its grant or its refusal.
 
         What is submitted in one turn of the loop is decided on together: which model is best
@@ -129,10 +146,29 @@ class GpuAdmissions:
         self._carry_out(self._scheduler.withdraw(request_id, self._clock.time()))
         self.demand_changed()
 
-    def run_ended(self, request_id: str, peak_bytes: int | None, *, completed: bool) -> None:
+    def run_ended(self, request_id: str, measured: Measured) -> None:
         """Return a reservation."""
-        now = self._clock.time()
-        self._carry_out(self._scheduler.run_ended(request_id, now, peak_bytes, completed=completed))
+        self._carry_out(self._scheduler.run_ended(request_id, self._clock.time(), measured))
+        self.demand_changed()
+
+    def engine_gone(self, request_id: str) -> None:
+        """A run found its engine gone: nobody else is sent there."""
+        self._carry_out(self._scheduler.engine_gone(request_id, self._clock.time()))
+
+    def expect_end(self, request_id: str, in_s: float) -> None:
+        """Take in how many seconds a run is expected to end, by its own pace."""
+        self._scheduler.expect_end(request_id, self._clock.time() + in_s)
+
+    def time(self) -> float:
+        """Return the seconds of the clock."""
+        return self._clock.time()
+
+    def used_by_others(self, device: int, used_bytes: int) -> None:
+        """Take what the driver shows as used on a device: what isn't promised here is others'."""
+        ledger = self._scheduler.state.ledgers[device]
+        # The reserve is there for the driver, which counts itself.
+        others = max(0, used_bytes - ledger.device.reserve_bytes - ledger.held_bytes)
+        self._carry_out(self._scheduler.used_by_others(device, others, self._clock.time()))
         self.demand_changed()
 
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
@@ -144,7 +180,7 @@ class GpuAdmissions:
     def load_done(self, model: str, device: int, loaded: Loaded) -> None:
         """The model is in memory."""
         now = self._clock.time()
-        self._carry_out(self._scheduler.load_done(model, device, loaded.weights_bytes, now))
+        self._carry_out(self._scheduler.load_done(model, device, loaded, now))
         self.demand_changed()
 
     def load_failed(self, model: str, device: int, error: JobError) -> None:
@@ -153,9 +189,15 @@ class GpuAdmissions:
         self._carry_out(self._scheduler.load_failed(model, device, code, error.message, now))
         self.demand_changed()
 
-    def engine_lost(self, model: str, device: int, reason: str) -> None:
+    def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
+        """The weights are in the host's memory."""
+        now = self._clock.time()
+        self._carry_out(self._scheduler.offload_done(model, device, offloaded, now))
+        self.demand_changed()
+
+    def engine_lost(self, model: str, device: int, end: EngineEnd) -> None:
         """The engine ended by itself; its runs learn it from the engine."""
-        del reason
+        del end
         self._carry_out(self._scheduler.engine_lost(model, device, self._clock.time()))
 
     def unload_done(self, model: str, device: int) -> None:
@@ -170,17 +212,29 @@ class GpuAdmissions:
             match command:
                 case StartRun(request_id, model, device):
                     engine = self._pool.engine(model, device)
-                    self._waiting.pop(request_id).grant(engine)
+                    waited = self._scheduler.waited(request_id)
+                    savings = self._scheduler.savings(request_id)
+                    self._waiting.pop(request_id).grant(engine, waited, savings)
                 case RefuseRequest(request_id, error_code, message):
                     self._waiting.pop(request_id).refuse(JobError(error_code, message))
                 case LoadModel(model, device):
                     self._pool.load(model, device)
                     self.demand_changed()
+                case OffloadModel(model, device):
+                    self._pool.offload(model, device)
                 case UnloadModel(model, device):
                     self._pool.unload(model, device)
                 case _:
                     assert_never(command)
         self._set_timer()
+        if not self._accounting:
+            # Once for all that happens in one turn of the loop.
+            self._accounting = True
+            self._clock.call_soon(self._account)
+
+    def _account(self) -> None:
+        self._accounting = False
+        self._scheduler.account(self._clock.time())
 
     def _set_timer(self) -> None:
         """Be called at the next deadline. A timer that comes too early only looks again."""
@@ -198,106 +252,3 @@ class GpuAdmissions:
         self._timer, self._timer_at = None, float("inf")
         self._carry_out(self._scheduler.tick(now))
         self.demand_changed()
-
-
-class _Admission:
-    """One request's wait, and then its right to an engine. Entered and left once."""
-
-    def __init__(self, owner: GpuAdmissions, request: AdmissionRequest) -> None:
-        self.request = request
-        self._owner = owner
-        self._answer: asyncio.Future[_AdmittedEngine] | None = None
-        self._engine: _AdmittedEngine | None = None
-        self._refused = False
-
-    async def __aenter__(self) -> Engine:
-        self._answer = asyncio.get_running_loop().create_future()
-        self._owner.submit(self)
-        try:
-            return await self._answer
-        except asyncio.CancelledError:
-            # A grant or a refusal may have come between the cancellation and this moment.
-            if self._engine is not None:
-                self._engine.leave()
-            elif not self._refused:
-                self._owner.withdraw(self.request.id)
-            raise
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._engine is not None:
-            self._engine.leave()
-
-    def grant(self, engine: Engine) -> None:
-        """Hand the engine over."""
-        self._engine = _AdmittedEngine(engine, self._ended)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(self._engine)
-
-    def refuse(self, error: JobError) -> None:
-        """Answer with the error."""
-        self._refused = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
-
-    def _ended(self, peak_bytes: int | None, *, completed: bool) -> None:
-        self._owner.run_ended(self.request.id, peak_bytes, completed=completed)
-
-
-class _Ended(Protocol):
-    """Takes back a reservation."""
-
-    def __call__(self, peak_bytes: int | None, *, completed: bool) -> None: ...
-
-
-class _AdmittedEngine:
-    """An engine for the time of one admission: knows what still runs, and the highest peak."""
-
-    def __init__(self, engine: Engine, ended: "_Ended") -> None:
-        self._engine = engine
-        self._ended = ended
-        self._completed = False
-        self._running = 0
-        self._left = False
-        self._peak_bytes: int | None = None
-
-    def leave(self) -> None:
-        """The admission was left: the reservation goes back with the last run."""
-        self._left = True
-        self._return_when_over()
-
-    def _return_when_over(self) -> None:
-        if self._left and not self._running:
-            self._ended(self._peak_bytes, completed=self._completed)
-
-    async def load(self) -> Loaded:
-        return await self._engine.load()
-
-    async def run(
-        self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
-    ) -> RunOutput:
-        if self._left:
-            raise RuntimeError(f"run {run_id} after its admission was left")
-        self._running += 1
-        try:
-            output = await self._engine.run(run_id, handler, params, progress)
-            self._completed = True
-            if output.peak_bytes is not None:
-                self._peak_bytes = max(output.peak_bytes, self._peak_bytes or 0)
-            return output
-        finally:
-            self._running -= 1
-            self._return_when_over()
-
-    def cancel(self, run_id: str) -> None:
-        self._engine.cancel(run_id)
-
-    async def stop(self, grace_s: float = 5.0) -> None:
-        await self._engine.stop(grace_s)
-
-    async def ended(self) -> str:
-        return await self._engine.ended()

@@ -207,6 +207,10 @@ def _telemetry(
     def gpus_sampled(samples: Sequence[GpuSample]) -> None:
         reports.gpus = samples
         metrics.gpus(samples)
+        if reports.settings.device.simulate_gb is None:
+            for sample in samples:
+                if sample.memory_used is not None:
+                    parts.admissions.used_by_others(sample.index, sample.memory_used)
 
     def host_sampled(sample: HostSample | None) -> None:
         reports.host = sample

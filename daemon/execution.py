@@ -29,6 +29,7 @@ from daemon.jobs import (
     Retry,
 )
 from daemon.leases import Leases
+from daemon.memory_ladder import AS_ASKED, Rung
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
 from daemon.ports import Admissions, ArtifactStore
 from daemon.progress import ProgressWriter
@@ -39,6 +40,7 @@ from daemon.values import (
     ArtifactFile,
     EngineLostError,
     RunCancelledError,
+    RunOutput,
     StepReport,
     StoreRejectedError,
 )
@@ -94,6 +96,7 @@ class Execution:
         with self.leases.hold(run.job.claim_id, run.claimed_at, run.lease_ended):
             outcome = await self._outcome(run, saved)
             run.enter(Phase.FINISHING)
+            run.timings |= run.account()
             self.progress.forget(run.job.claim_id)
             if outcome is not None:
                 recorded = await self._record(run, outcome)
@@ -124,28 +127,52 @@ class Execution:
         job_type = JOB_TYPES.get(job.job_type)
         if job_type is None:
             raise JobError(ErrorCode.INVALID_PROMPT, f'unknown job type "{job.job_type[:100]}"')
-        params = self.resolve(job_type, job)
-        request = AdmissionRequest(
-            id=str(job.claim_id),
-            model=job_type.model,
-            quality=job_type.quality,
-            user=str(job.user_id) if job.user_id else None,
-            created_s=run.claimed_at,
-            alone=job.engine_losses > 0,
-        )
-        self._step(run, StepReport("waiting_for_gpu", 0.0))
-        async with self.admissions.admit(request) as engine:
-            run.enter(Phase.RUNNING)
-            output = await engine.run(
-                request.id, job_type.handler, params, lambda step: self._step(run, step)
-            )
+        output = await self._generate(run, job_type, self.resolve(job_type, job))
         run.enter(Phase.UPLOADING)
         if output.files:
             self._step(run, StepReport("uploading", 0.99))
         for number, file in enumerate(output.files):
             await self._save(job, number, file, saved)
         run.timings |= {f"engine_{name}": value for name, value in output.timings.items()}
-        return result_of(output.fields, saved)
+        run.enter(Phase.FINISHING)
+        return result_of(output.fields, saved, run.account())
+
+    async def _generate(
+        self, run: JobRun, job_type: JobType, params: Mapping[str, Any]
+    ) -> RunOutput:
+        """Run in an engine; out of memory, try again as `memory_ladder` says."""
+        asked = request_of(run, job_type, params)
+        rung: Rung | None = AS_ASKED
+        while rung is not None:
+            run.enter(Phase.WAITING)
+            run.asks_for_gpu()
+            self._step(run, StepReport("waiting_for_gpu", 0.0))
+            async with self.admissions.admit(rung.request(asked)) as engine:
+                run.was_granted(engine.waited)
+                run.enter(Phase.RUNNING)
+                try:
+                    return await engine.run(
+                        asked.id,
+                        job_type.handler,
+                        rung.params(params),
+                        lambda step: self._step(run, step),
+                    )
+                except JobError as error:
+                    if error.error_code is not ErrorCode.VRAM_OVERFLOW:
+                        raise
+                    overflow, below = error, rung.below(engine.savings)
+                    if below is None:
+                        message = f"{error.message} ({rung.words})"
+                        raise JobError(error.error_code, message) from error
+            _log.warning(
+                "out of memory: trying again",
+                job_id=str(run.job.id),
+                exclusive=below.exclusive,
+                saving=below.saving.name.lower(),
+                error=overflow.message,
+            )
+            rung = below
+        raise AssertionError("the last rung returns or raises")
 
     async def _save(self, job: Job, number: int, file: ArtifactFile, saved: list[Artifact]) -> None:
         """Store a file; one that is under way when the job is stopped is waited for shortly.
@@ -201,6 +228,28 @@ class Execution:
         except JobError as error:
             paths = [artifact.path for artifact in saved]
             _log.warning("files left behind", job_id=str(run.job.id), paths=paths, error=str(error))
+
+
+def request_of(run: JobRun, job_type: JobType, params: Mapping[str, Any]) -> AdmissionRequest:
+    """Return a job's wish for the GPU."""
+    job = run.job
+    return AdmissionRequest(
+        id=str(job.claim_id),
+        model=job_type.model,
+        quality=job_type.quality,
+        user=str(job.user_id) if job.user_id else None,
+        created_s=run.claimed_at,
+        alone=job.engine_losses > 0,
+        size=size_of(params),
+        priority=job.priority,
+    )
+
+
+def size_of(params: Mapping[str, Any]) -> int:
+    """Return the pixels of all frames, rounded up to a power of two; 0 where there are none."""
+    pixels = int(params.get("width", 0)) * int(params.get("height", 0))
+    pixels *= int(params.get("frames", 1))
+    return 1 << (pixels - 1).bit_length() if pixels > 0 else 0
 
 
 def _uncancel() -> None:

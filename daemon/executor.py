@@ -45,9 +45,9 @@ class Executor:
         """Return how many more jobs may be held."""
         return 0 if self._stopping else self.max_held - len(self._carriers)
 
-    def start(self, job: Job, claimed_at: float) -> None:
-        """Carry a claimed job."""
-        run = JobRun(job, claimed_at, self.clock)
+    def start(self, job: Job, claimed_at: float, open_s: float = 0.0) -> None:
+        """Carry a claimed job; `open_s`: for how long its type had been in demand."""
+        run = JobRun(job, claimed_at, self.clock, open_s=open_s)
         carrier = asyncio.create_task(self.execution.carry(run), name=f"job {job.id}")
         run.carried_by(carrier)
         self.runs[str(job.claim_id)] = run

@@ -51,8 +51,12 @@ class JobStarter(Protocol):
         """Return how many more jobs may be held, whatever their state."""
         ...
 
-    def start(self, job: Job, claimed_at: float) -> None:
-        """Start a claimed job; `claimed_at` is when the claim was sent, monotonic seconds."""
+    def start(self, job: Job, claimed_at: float, open_s: float) -> None:
+        """Start a claimed job.
+
+        `claimed_at` is when the claim was sent, monotonic seconds; `open_s` for how long jobs of
+        its type had been in demand by then.
+        """
         ...
 
 
@@ -125,6 +129,8 @@ class Intake:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stats: IntakeStats = field(default_factory=IntakeStats)
     _predecessor: bool = True
+    _open_since: dict[str, float] = field(default_factory=dict)
+    """Since when jobs of each type are in demand."""
 
     async def run_until(self, stopping: asyncio.Event) -> None:
         """Claim until `stopping` is set (set the flag too). A claim under way is finished first.
@@ -148,6 +154,7 @@ class Intake:
     async def _claim_once(self, stopping: asyncio.Event) -> bool:
         """Claim what is in demand; return whether there may be more."""
         demands = bounded(self.demand(), self.starter.room())
+        self._note_open(demands)
         if not demands:
             return False
         request_id = _new_request_id()
@@ -157,7 +164,8 @@ class Intake:
             jobs = await self.store.claim(self.worker, request_id, demands, self.lease_s)
             self.events.claimed(jobs)
             for job in jobs:
-                self.starter.start(job, claimed_at)
+                open_s = claimed_at - self._open_since.get(job.job_type, claimed_at)
+                self.starter.start(job, claimed_at, open_s)
             self.restraint.looked(len(jobs), self.clock())
             self.found([job.hinted_s for job in jobs if job.hinted_s is not None], claimed_at)
             return len(jobs)
@@ -168,6 +176,11 @@ class Intake:
         # Let the jobs ask for admission, so that the next demand knows of them.
         await asyncio.sleep(0)
         return claimed == sum(demand.count for demand in demands)
+
+    def _note_open(self, demands: Sequence[Demand]) -> None:
+        now, since = self.clock(), self._open_since
+        wanted = [job_type for demand in demands for job_type in demand.job_types]
+        self._open_since = {job_type: since.get(job_type, now) for job_type in wanted}
 
     async def _sweep(self) -> None:
         swept = await self.store.sweep(self.worker, predecessor=self._predecessor)

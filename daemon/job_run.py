@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from daemon.jobs import Job, LeaseState, Progress
-from daemon.values import StepReport
+from daemon.values import NO_WAIT, StepReport, Waits
 
 
 class Phase(StrEnum):
@@ -42,6 +42,14 @@ class JobRun:
     timings: dict[str, float] = field(default_factory=dict)
     last_step: str = ""
     percent: int = 0
+    open_s: float = 0.0
+    """For how long, at the claim, jobs of this type had been in demand."""
+    waits: Waits = NO_WAIT
+    """Seconds of waiting for the GPU, by reason."""
+    asked_at: float | None = None
+    """When it first asked for the GPU."""
+    ends_at: float | None = None
+    """When it is expected to end, monotonic seconds, as the forecast has it."""
     _carrier: asyncio.Task[None] | None = None
     _since: float = 0.0
     _begun: bool = False
@@ -59,6 +67,36 @@ class JobRun:
         self.timings[self.phase.value] = self.timings.get(self.phase.value, 0.0) + now - self._since
         self._since = now
         self.phase = phase
+
+    def asks_for_gpu(self) -> None:
+        """Note that it asks for the GPU, for the first time or again."""
+        if self.asked_at is None:
+            self.asked_at = self.clock()
+
+    def was_granted(self, waited: Waits) -> None:
+        """Add why it had to wait for the GPU."""
+        self.waits = Waits(*(a + b for a, b in zip(self.waits, waited, strict=True)))
+
+    def account(self) -> dict[str, float]:
+        """Return where its time went since the row was due, in seconds that add up.
+
+        While nobody wanted jobs of its type, the row waited in the queue; from then on, and until
+        it asked for the GPU, for being heard of and claimed. What the scheduler doesn't know of
+        is the time before it was told: for the right company, see `quarantine`.
+        """
+        asked_s = self.asked_at - self.claimed_at if self.asked_at is not None else 0.0
+        heard_s = min(self.job.queued_s, self.open_s)
+        known_s = sum(self.waits)
+        unknown_s = max(0.0, self.timings.get("waiting", 0.0) - asked_s - known_s)
+        return {
+            "wake_up": heard_s + asked_s,
+            "queue": self.job.queued_s - heard_s + unknown_s + self.waits.queue,
+            "vram": self.waits.vram,
+            "switch": self.waits.switch,
+            "load": self.waits.load,
+            "run": self.timings.get("running", 0.0),
+            "upload": self.timings.get("uploading", 0.0),
+        }
 
     def begin(self) -> bool:
         """Note that the carrier has begun; return whether the job was interrupted before."""
@@ -84,11 +122,14 @@ class JobRun:
         """Turn an engine's step into the row's progress; 100 is written by the finish alone."""
         self.percent = max(self.percent, min(99, int(step.fraction * 100)))
         self.last_step = step.current_step
-        return Progress(self.job.claim_id, self.percent, step.current_step, self._expected(step))
+        return self.progress()
 
-    def _expected(self, step: StepReport) -> datetime | None:
-        """Extrapolate the run's end from its pace; None before there is any."""
-        if self.phase is not Phase.RUNNING or step.fraction <= 0:
+    def progress(self) -> Progress:
+        """Return the row's progress as it is known now."""
+        return Progress(self.job.claim_id, self.percent, self.last_step, self._expected())
+
+    def _expected(self) -> datetime | None:
+        """Return when the job is expected to end; None as long as nothing was foretold."""
+        if self.ends_at is None:
             return None
-        elapsed = self.clock() - self._since
-        return datetime.now(UTC) + timedelta(seconds=elapsed * (1 / step.fraction - 1))
+        return datetime.now(UTC) + timedelta(seconds=max(0.0, self.ends_at - self.clock()))

@@ -30,6 +30,15 @@ def devices_from(
     )
 
 
+def host_bytes_of(settings: DeviceSettings, available_bytes: int | None) -> int:
+    """Return the bytes of the host's memory in which weights may wait."""
+    if settings.host_gb is not None:
+        return int(settings.host_gb * GIB)
+    if settings.simulate_gb is not None or available_bytes is None:
+        return 0
+    return available_bytes // 2
+
+
 def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
     uneven = settings.footprint_gb.keys() ^ settings.concurrency.keys()
     if uneven:
@@ -43,6 +52,7 @@ def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
         weights_bytes=int(settings.weights_gb * GIB),
         max_concurrent=settings.max_concurrent,
         load_s=settings.load_s,
+        restore_s=settings.restore_s,
         qualities={
             quality: QualitySpec(
                 name=quality,

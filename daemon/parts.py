@@ -17,14 +17,17 @@ from daemon.admission import GpuAdmissions
 from daemon.connections import make_artifacts, make_sources, make_store
 from daemon.engine_events import EngineEvents
 from daemon.engines.factory import engine_factory
+from daemon.engines.memory_back import AtOnce, MemoryBack
 from daemon.engines.pool import EnginePool
 from daemon.execution import Execution, Resolver
 from daemon.executor import Executor
+from daemon.foretelling import Foreteller
 from daemon.intake import Intake
+from daemon.job_run import JobRun
 from daemon.job_types import JobType
 from daemon.jobs import ErrorCode, Job, JobError
 from daemon.leases import Leases
-from daemon.model_specs import devices_from, specs_from
+from daemon.model_specs import devices_from, host_bytes_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
@@ -36,6 +39,7 @@ from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
 from daemon.telemetry.gpu import Nvml
+from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.values import (
     SchemaMismatchError,
@@ -75,6 +79,7 @@ class Parts:
     sources: list[ProvableSource]
     proof: ProofOfLife
     sweeps: SweepTimer
+    foreteller: Foreteller
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the jobs, until it is cancelled."""
@@ -85,6 +90,7 @@ class Parts:
             self.outbox.run(),
             self.sweeps.run(wake),
             self.proof.run(),
+            self.foreteller.run(),
             *(source.run(self._wake_for(source)) for source in self.sources),
         ]
 
@@ -156,7 +162,9 @@ def build(
     pool, admissions = _gpu(settings, devices, metrics)
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
-    events = RunEvents(metrics)
+    runs: dict[str, JobRun] = {}
+    foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
+    events = RunEvents(metrics, foreteller)
     outbox = Outbox(store)
     quarantine = Quarantine(admissions)
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -170,7 +178,7 @@ def build(
         events=events,
         look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
     )
-    executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set)
+    executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set, runs=runs)
     sources = make_sources(settings)
     proof = ProofOfLife(store.beat_canary, sources, _proof_times(settings))
     sweeps = _sweep_timer(settings, proof)
@@ -188,7 +196,7 @@ def build(
     admissions.demand_changed = wake.set
     return Parts(
         store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
-        proof, sweeps,
+        proof, sweeps, foreteller,
     )  # fmt: skip
 
 
@@ -198,13 +206,22 @@ def _gpu(
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings, _engine_said))
+    pool = EnginePool(engine_factory(settings, _engine_said), memory_back=_memory_back(settings))
     scheduler = Scheduler(
-        specs, devices, max_pass_over_s=settings.max_pass_over_s, preload=settings.preload
+        specs,
+        devices,
+        max_pass_over_s=settings.max_pass_over_s,
+        preload=settings.preload,
+        host_bytes=host_bytes_of(settings.device, available_memory()),
     )
     admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
     pool.report_to(EngineEvents(admissions, metrics))
     return pool, admissions
+
+
+def _memory_back(settings: Settings) -> MemoryBack:
+    """Return who knows when an engine's memory is free: the driver, if the device has one."""
+    return AtOnce()
 
 
 def _proof_times(settings: Settings) -> ProofTimes:

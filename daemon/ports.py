@@ -22,6 +22,7 @@ from daemon.values import (
     RunOutput,
     StepReport,
     SweepResult,
+    Waits,
     WorkerIdentity,
 )
 
@@ -202,6 +203,28 @@ class EngineFactory(Protocol):
         ...
 
 
+class AdmittedEngine(Protocol):
+    """An engine for the time of one admission.
+
+    Attributes:
+        waited: seconds that the request had waited for it, by reason.
+        savings: how far a run may go to save memory, see `handlers.base.Saving`.
+    """
+
+    waited: Waits
+    savings: int
+
+    async def run(
+        self, run_id: str, handler: str, params: Mapping[str, Any], progress: ProgressSink
+    ) -> RunOutput:
+        """Run to the end; see `Engine.run`."""
+        ...
+
+    def cancel(self, run_id: str) -> None:
+        """Ask a run to stop at its next step."""
+        ...
+
+
 class Admissions(Protocol):
     """The right to use the GPU, as the scheduler grants it."""
 
@@ -209,7 +232,7 @@ class Admissions(Protocol):
         """Return the jobs that could be taken now; empty is backpressure."""
         ...
 
-    def admit(self, request: AdmissionRequest) -> AbstractAsyncContextManager[Engine]:
+    def admit(self, request: AdmissionRequest) -> AbstractAsyncContextManager[AdmittedEngine]:
         """Wait for a reservation on a loaded engine; leaving returns it.
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can never be granted.

@@ -7,6 +7,7 @@ all, and a job that steps a hundred times a second costs one write per interval.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -34,12 +35,12 @@ class ProgressWriter:
     first_after_s: float = 0.05
     interval_s: float = 0.5
     _waiting: dict[UUID, Progress] = field(default_factory=dict)
-    _written: dict[UUID, tuple[int, str]] = field(default_factory=dict)
+    _written: dict[UUID, Progress] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def report(self, progress: Progress) -> None:
         """Take a claim's latest progress; nothing happens when it says nothing new."""
-        if self._written.get(progress.claim_id) == (progress.percent, progress.current_step):
+        if _says_nothing_new(self._written.get(progress.claim_id), progress):
             return
         self._waiting[progress.claim_id] = progress
         self._changed.set()
@@ -64,10 +65,26 @@ class ProgressWriter:
         if not reports:
             return
         for report in reports:
-            self._written[report.claim_id] = (report.percent, report.current_step)
+            self._written[report.claim_id] = report
         try:
             states = await self.store.progress(reports)
         except (StoreUnavailableError, StoreRejectedError) as error:
             _log.warning("progress not written", error=str(error), reports=len(reports))
             return
         self.told(states)
+
+
+SAME_MOMENT = timedelta(seconds=1)
+"""Two expected ends that lie no further apart are the same: they are computed anew each time."""
+
+
+def _says_nothing_new(written: Progress | None, progress: Progress) -> bool:
+    if written is None or (written.percent, written.current_step) != (
+        progress.percent,
+        progress.current_step,
+    ):
+        return False
+    before, after = written.estimated_completion, progress.estimated_completion
+    if before is None or after is None:
+        return before is after
+    return abs(after - before) <= SAME_MOMENT

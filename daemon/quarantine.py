@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from daemon.job_types import JOB_TYPES
-from daemon.ports import Admissions, Engine
+from daemon.ports import Admissions, AdmittedEngine
 from daemon.values import AdmissionRequest, Demand
 
 
@@ -84,13 +84,13 @@ class _Visit:
     """One request's time in its model's company. A class, since every job goes through it."""
 
     def __init__(
-        self, gate: _Gate, admission: AbstractAsyncContextManager[Engine], *, alone: bool
+        self, gate: _Gate, admission: AbstractAsyncContextManager[AdmittedEngine], *, alone: bool
     ) -> None:
         self._gate = gate
         self._admission = admission
         self._alone = alone
 
-    async def __aenter__(self) -> Engine:
+    async def __aenter__(self) -> AdmittedEngine:
         await (self._gate.enter_alone() if self._alone else self._gate.enter_beside_others())
         try:
             return await self._admission.__aenter__()

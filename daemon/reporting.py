@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from daemon.job_reports import job_reports
 from daemon.job_types import Model
 from daemon.server.reports import (
     DeviceReport,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _STATES = {
     "resident": ModelState.LOADED,
     "loading": ModelState.LOADING,
+    "offloading": ModelState.EVICTING,
+    "host": ModelState.HOST,
     "evicting": ModelState.EVICTING,
 }
 
@@ -89,6 +92,8 @@ class DaemonReports:
             leases=self._leases(),
             queue=self.queue,
             scheduler=asdict(parts.admissions.snapshot()) if parts else {},
+            jobs=job_reports(parts) if parts else (),
+            forecast=parts.foreteller.report_of() if parts else {},
             wakeups=parts.proof.states() if parts else {},
             counters=self._counters(),
         )
@@ -103,6 +108,8 @@ class DaemonReports:
         for device in health.devices:
             self.metrics.vram(device.index, asdict(device))
         if self.parts is not None:
+            self._expose_promises(self.parts)
+        if self.parts is not None:
             leases = self.parts.leases
             self.metrics.leases_held(leases.held)
             self.metrics.leases_counted(
@@ -111,6 +118,16 @@ class DaemonReports:
             for name, state in self.parts.proof.states().items():
                 self.metrics.wakeup_source(name, state)
         return self.metrics.exposition()
+
+    def _expose_promises(self, parts: "Parts") -> None:
+        """Bring the shares of kept promises up to date: of ends, and of memory."""
+        series, snapshot = self.metrics.scheduling, parts.admissions.snapshot()
+        series.ends_kept(parts.foreteller.calibration.coverage)
+        for each in snapshot.coverage:
+            series.memory_kept(each.model, each.quality, each.covered)
+        for device in snapshot.devices:
+            series.outside(device.device, device.outside_bytes)
+        series.host(snapshot.host_capacity_bytes - snapshot.host_free_bytes)
 
     def _reasons(self, snapshot: Any) -> list[str]:
         if self.parts is None or snapshot is None:

@@ -8,12 +8,26 @@ from typing import assert_never
 
 import structlog
 
+from daemon.foretelling import Foreteller
 from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
 from daemon.telemetry.metrics import Metrics
 from daemon.values import SweepResult
 
-_PHASES = {"waiting": "admission", "running": "run", "uploading": "upload", "finishing": "finish"}
+_PHASES = {
+    "wake_up": "wake_up",
+    "queue": "queue",
+    "vram": "vram",
+    "switch": "switch",
+    "load": "load",
+    "running": "run",
+    "uploading": "upload",
+    "finishing": "finish",
+}
+"""Where a job's time went, by the names in its timings and in metrics."""
+
+_RARE = frozenset({"vram", "switch", "load"})
+"""Most jobs don't wait for these at all, and then they aren't timed."""
 
 _log = structlog.get_logger("daemon.jobs")
 _stdlib_log = logging.getLogger("daemon.jobs")
@@ -24,6 +38,7 @@ class RunEvents:
     """Implements `ExecutionEvents` and `IntakeEvents`."""
 
     metrics: Metrics
+    foreteller: Foreteller
 
     def claimed(self, jobs: Sequence[Job]) -> None:
         """Count the jobs of one claim."""
@@ -36,20 +51,24 @@ class RunEvents:
 
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Count and log the end of a run."""
+        self.foreteller.ended(run, outcome if recorded is Recorded.RECORDED else None)
         word = "lost" if recorded is not Recorded.RECORDED else word_of(outcome)
         error = outcome if isinstance(outcome, Failed | Retry) else None
+        lost_engine = isinstance(outcome, Released) and outcome.engine_lost
         job_type, timings = run.job.job_type, run.timings
         seconds = timings.get("running", 0.0)
         self.metrics.job_finished(job_type, word, seconds, error.error_code if error else None)
         for phase, name in _PHASES.items():
-            if phase in timings:
+            if phase in timings and (timings[phase] or phase not in _RARE):
                 self.metrics.job_phase(job_type, name, timings[phase])
-        level = logging.WARNING if word in {"failed", "retry", "lost"} else logging.INFO
+        bad = lost_engine or word in {"failed", "retry", "lost"}
+        level = logging.WARNING if bad else logging.INFO
         if _stdlib_log.isEnabledFor(level):
-            _say(run, word, level, error)
+            reason = outcome.reason if isinstance(outcome, Released) else None
+            _say(run, word, level, reason if error is None else error.error)
 
 
-def _say(run: JobRun, word: str, level: int, error: Failed | Retry | None) -> None:
+def _say(run: JobRun, word: str, level: int, reason: str | None) -> None:
     _log.log(
         level,
         f"job {word}",
@@ -57,7 +76,7 @@ def _say(run: JobRun, word: str, level: int, error: Failed | Retry | None) -> No
         job_type=run.job.job_type,
         attempt=run.job.attempt,
         seconds=round(sum(run.timings.get(phase, 0.0) for phase in _PHASES), 3),
-        **({} if error is None else {"error": error.error}),
+        **({} if reason is None else {"error": reason}),
     )
 
 

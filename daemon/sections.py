@@ -103,7 +103,9 @@ class ModelSettings(_Frozen):
     """Whole footprint by quality at the stated concurrency."""
     concurrency: Mapping[Quality, int]
     load_s: Positive = 10.0
-    """Seconds that a load is expected to take, until some were seen."""
+    """Seconds that a load from disk is expected to take, until some were seen."""
+    restore_s: Positive = 2.0
+    """The same of a load from the host's memory, and of the way there."""
     run_s: Mapping[Quality, Positive] = {}
     """Seconds that a run is expected to take, by quality, until some were seen."""
     weight: Positive = 1.0
@@ -119,6 +121,9 @@ class DeviceSettings(_Frozen):
     """A simulated device of this size instead of the GPUs; None: ask NVML."""
     reserve_gb: float = Field(default=1.0, ge=0)
     """Kept free for the driver and for fragmentation."""
+    host_gb: float | None = Field(default=None, ge=0)
+    """The host's memory in which idle models may wait; None: half of what is available at the
+    start, and nothing with a simulated device."""
 
 
 class ArtifactSettings(_Frozen):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 
@@ -182,6 +182,8 @@ class Loss(StrEnum):
     """Somebody else killed it, as the kernel does when the host's memory runs out."""
     STOPPED = "stopped"
     """The worker itself ended it."""
+    GONE = "gone"
+    """It had ended before the run came to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +228,19 @@ class AdmissionRequest:
     """Higher goes first within its class."""
     exclusive: bool = False
     """Nothing else may be on the device: the memory ran out although it was promised."""
+
+
+class Waits(NamedTuple):
+    """Seconds that a request has waited for the GPU, by reason; see `scheduling.reasons`."""
+
+    queue: float
+    vram: float
+    switch: float
+    load: float
+
+    def since(self, before: "Waits") -> "Waits":
+        """Return what has been added since an earlier reading."""
+        return Waits(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+NO_WAIT = Waits(0.0, 0.0, 0.0, 0.0)

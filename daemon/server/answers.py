@@ -72,6 +72,8 @@ def status_answer(status: Status) -> dict[str, Any]:
         "model_details": {_key(model): asdict(report) for model, report in health.models.items()},
         "devices": _devices(health),
         "scheduler": status.scheduler,
+        "jobs": list(status.jobs),
+        "forecast": status.forecast,
         "wakeups": status.wakeups,
         "store": None if status.store is None else asdict(status.store),
         "leases": asdict(status.leases),

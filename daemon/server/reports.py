@@ -34,6 +34,8 @@ class ModelState(StrEnum):
     LOADED = "loaded"
     LOADING = "loading"
     EVICTING = "evicting"
+    HOST = "host"
+    """Waits in the host's memory."""
     UNLOADED = "unloaded"
     FAILED = "failed"
     """The last load failed; the next job that needs it tries again."""
@@ -142,6 +144,8 @@ class Status:
         leases: of the jobs held now.
         queue: the last count of waiting jobs by type; None: never counted.
         scheduler: its own snapshot, shown as it is.
+        jobs: the jobs that are held: where each is, why it waits, when it is expected to end.
+        forecast: how promised ends fared, and what the table's jobs will wait.
         wakeups: each source's state, by name, shown as it is.
         counters: anything else that is counted, shown as it is.
     """
@@ -155,6 +159,8 @@ class Status:
     leases: LeaseReport = field(default_factory=LeaseReport)
     queue: Sequence[Backlog] | None = None
     scheduler: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Sequence[Mapping[str, Any]] = ()
+    forecast: Mapping[str, Any] = field(default_factory=dict)
     wakeups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     counters: Mapping[str, float] = field(default_factory=dict)
 

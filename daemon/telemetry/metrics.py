@@ -24,6 +24,7 @@ from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
+from daemon.telemetry.scheduling_series import SchedulingSeries
 from daemon.telemetry.series import (
     DocumentedSeries,
     JobSeries,
@@ -40,10 +41,10 @@ from daemon.values import Backlog, Loss
 OUTCOMES = ("completed", "failed", "retry", "cancelled", "released", "lost")
 """How a run can end; `lost` is a run whose lease was gone, so that nothing was recorded."""
 
-PHASES = ("wake", "queue", "admission", "run", "upload", "finish")
+PHASES = ("wake_up", "queue", "vram", "switch", "load", "run", "upload", "finish")
 """Parts of a job's way that are timed, in order."""
 
-MODEL_STATES = ("loaded", "loading", "evicting", "unloaded", "failed")
+MODEL_STATES = ("loaded", "loading", "evicting", "host", "unloaded", "failed")
 """The words of `daemon.server.reports.ModelState`."""
 
 VRAM_KINDS = ("capacity", "reserve", "weights", "reserved")
@@ -74,6 +75,7 @@ class Metrics:
         self._machine = MachineSeries(self.registry)
         self._worker = WorkerSeries(self.registry)
         self._documented = DocumentedSeries(self.registry)
+        self.scheduling = SchedulingSeries(self.registry)
         self._stats = RunStats()
         self._shown: dict[Counter, int] = {}
         self._prompts_used = 0

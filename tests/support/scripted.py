@@ -10,15 +10,16 @@ from uuid import UUID, uuid4
 
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.values import (
+    NO_WAIT,
     Artifact,
     ArtifactFile,
     Backlog,
     Canary,
     Demand,
-    Loaded,
     RunOutput,
     StepReport,
     SweepResult,
+    Waits,
     WorkerIdentity,
 )
 
@@ -115,9 +116,8 @@ class ScriptedEngine:
 
     runs: Callable[[str, Mapping[str, Any], Callable[[StepReport], None]], Any]
     cancelled: list[str] = field(default_factory=list)
-
-    async def load(self) -> Loaded:
-        return Loaded(0, 0.0)
+    waited: Waits = NO_WAIT
+    savings: int = 0
 
     async def run(
         self,
@@ -132,12 +132,6 @@ class ScriptedEngine:
 
     def cancel(self, run_id: str) -> None:
         self.cancelled.append(run_id)
-
-    async def stop(self, grace_s: float = 5.0) -> None:
-        return
-
-    async def ended(self) -> str:
-        return await asyncio.get_running_loop().create_future()
 
 
 @dataclass

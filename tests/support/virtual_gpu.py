@@ -9,14 +9,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import Any
 
 from daemon.jobs import ErrorCode
 from daemon.model_specs import specs_from
-from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
+from daemon.scheduling.commands import (
+    Command,
+    LoadModel,
+    OffloadModel,
+    RefuseRequest,
+    StartRun,
+    UnloadModel,
+)
+from daemon.scheduling.learning import Measured
 from daemon.scheduling.models import GIB, DeviceSpec, ModelSpec, QualitySpec
 from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import load_settings
-from daemon.values import AdmissionRequest
+from daemon.values import AdmissionRequest, Loaded, Offloaded
 
 
 def model(
@@ -52,10 +61,16 @@ def device(capacity: float, index: int = 0, reserve: float = 1.0) -> DeviceSpec:
 
 
 def request(
-    name: str, model_name: str, quality: str = "fast", *, at: float = 0.0, interactive: bool = False
+    name: str,
+    model_name: str,
+    quality: str = "fast",
+    *,
+    at: float = 0.0,
+    interactive: bool = False,
+    **more: Any,
 ) -> AdmissionRequest:
     """Return a request that was created at that second."""
-    return AdmissionRequest(name, model_name, quality, None, at, interactive)
+    return AdmissionRequest(name, model_name, quality, None, at, interactive, **more)
 
 
 @dataclass
@@ -67,6 +82,7 @@ class ShadowRun:
     device: int
     n_bytes: int
     lost: bool = False
+    exclusive: bool = False
 
 
 @dataclass
@@ -79,22 +95,56 @@ class Shadow:
     """Of engines that aren't gone; a dying one keeps its runs' bytes too."""
     largest: dict[str, int] = field(default_factory=dict)
     """The largest weights that were measured within the budget."""
+    outside: dict[int, int] = field(default_factory=dict)
+    """What others use."""
+    host_bytes: int = 0
+    host: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Copies in the host's memory."""
+    offloaded: set[tuple[str, int]] = field(default_factory=set)
     loading: set[tuple[str, int]] = field(default_factory=set)
     resident: set[tuple[str, int]] = field(default_factory=set)
     runs: dict[str, ShadowRun] = field(default_factory=dict)
 
-    def start(self, each: AdmissionRequest, on: int) -> None:
+    def start(self, each: AdmissionRequest, on: int, n_bytes: int) -> None:
+        """Take the bytes that a run was promised; for itself it has the whole device."""
         assert (each.model, on) in self.resident, f"{each.id} starts on an absent {each.model}"
-        spec = self.models[each.model]
-        spare = spec.budget_bytes - max(spec.weights_bytes, self.largest.get(each.model, 0))
-        share = spare // spec.qualities[each.quality].concurrency
-        n_bytes = min(spec.activation_bytes(each.quality), share)
-        self.runs[each.id] = ShadowRun(each.model, each.quality, on, n_bytes)
+        assert not any(run.exclusive and run.device == on for run in self.runs.values())
+        if each.exclusive:
+            assert [key for key in self.weights if key[1] == on] == [(each.model, on)]
+            assert not self._living(each.model, on)
+        self.runs[each.id] = ShadowRun(
+            each.model, each.quality, on, n_bytes, exclusive=each.exclusive
+        )
+        if n_bytes:
+            self.check_promise(on)
 
     def load(self, name: str, on: int) -> None:
-        assert (name, on) not in self.weights
+        assert (name, on) not in self.weights or (name, on) in self.offloaded
+        assert not any(run.exclusive and run.device == on for run in self.runs.values())
+        self.offloaded.discard((name, on))
         self.loading.add((name, on))
-        self.weights[name, on] = max(self.models[name].weights_bytes, self.largest.get(name, 0))
+        expected = max(self.models[name].weights_bytes, self.largest.get(name, 0))
+        grows = expected > self.weights.get((name, on), 0)
+        self.weights[name, on] = max(expected, self.weights.get((name, on), 0))
+        if grows:
+            self.check_promise(on)
+
+    def check_promise(self, on: int) -> None:
+        """Whatever is newly promised is there, beside what others use."""
+        held = sum(self._bytes(name, where) for name, where in self.weights if where == on)
+        used = self.outside.get(on, 0)
+        assert held + used <= self.usable[on], f"device {on}: {held} and {used} of others"
+
+    def offload(self, name: str, on: int) -> None:
+        assert (name, on) in self.resident
+        assert not self._living(name, on), f"{name} is offloaded under its runs"
+        self.resident.discard((name, on))
+        self.host.setdefault((name, on), self.weights[name, on])
+        assert sum(self.host.values()) <= self.host_bytes
+
+    def offload_done(self, name: str, on: int, left: int) -> None:
+        self.offloaded.add((name, on))
+        self.weights[name, on] = min(left, self.weights[name, on])
 
     def loaded(self, name: str, on: int, measured: int) -> None:
         self.loading.remove((name, on))
@@ -106,9 +156,11 @@ class Shadow:
     def unload(self, name: str, on: int) -> None:
         assert not self._living(name, on), f"{name} is evicted under its runs"
         self.resident.discard((name, on))
+        self.offloaded.discard((name, on))
 
     def lose(self, name: str, on: int) -> None:
         self.resident.discard((name, on))
+        self.offloaded.discard((name, on))
         for run in self._living(name, on):
             self.weights[name, on] += run.n_bytes
             run.lost = True
@@ -116,6 +168,8 @@ class Shadow:
     def gone(self, name: str, on: int) -> None:
         self.loading.discard((name, on))
         self.resident.discard((name, on))
+        self.offloaded.discard((name, on))
+        self.host.pop((name, on), None)
         del self.weights[name, on]
 
     def check(self, overrun: set[tuple[str, int]]) -> None:
@@ -153,6 +207,8 @@ class VirtualGpu:
 
     load_s = 10.0
     unload_s = 1.0
+    restore_s = 2.0
+    offload_s = 1.0
 
     def __init__(
         self,
@@ -160,8 +216,14 @@ class VirtualGpu:
         devices: Sequence[DeviceSpec] = (device(24),),
         *,
         max_pass_over_s: float = 60.0,
+        host_gb: float = 0,
     ) -> None:
-        self.scheduler = Scheduler(models, devices, max_pass_over_s=max_pass_over_s)
+        self.scheduler = Scheduler(
+            models,
+            devices,
+            max_pass_over_s=max_pass_over_s,
+            host_bytes=int(host_gb * GIB),
+        )
         self.now = 0.0
         self.log: list[tuple[float, Command]] = []
         self.started: dict[str, float] = {}
@@ -172,7 +234,11 @@ class VirtualGpu:
         self.shadow = Shadow(
             {each.name: each for each in models},
             {each.index: each.usable_bytes for each in devices},
+            host_bytes=int(host_gb * GIB),
         )
+        self.measured: dict[str, Measured] = {}
+        """What is seen of a run at its end, where it isn't the usual."""
+        self._offloads = host_gb > 0
         self._run_s: dict[str, float] = {}
         self._events: list[tuple[float, int, Callable[[], list[Command]]]] = []
         self._numbers = count()
@@ -228,14 +294,21 @@ class VirtualGpu:
                 case StartRun(name, _, on):
                     assert name not in self.started
                     self.started[name] = self.now
-                    self.shadow.start(self.submitted[name], on)
+                    # A model without memory is promised nothing.
+                    run = self.scheduler.state.runs.get(name)
+                    self.shadow.start(self.submitted[name], on, run.promised if run else 0)
                     self._at(self.now + self._run_s[name], partial(self._end, name))
                 case LoadModel(name, on):
+                    restoring = (name, on) in self.shadow.offloaded
                     self.shadow.load(name, on)
-                    self._at(self.now + self.load_s, partial(self._end_load, name, on))
+                    seconds = self.restore_s if restoring else self.load_s
+                    self._at(self.now + seconds, partial(self._end_load, name, on))
                 case UnloadModel(name, on):
                     self.shadow.unload(name, on)
                     self._at(self.now + self.unload_s, partial(self._gone, name, on))
+                case OffloadModel(name, on):
+                    self.shadow.offload(name, on)
+                    self._at(self.now + self.offload_s, partial(self._offloaded, name, on))
                 case RefuseRequest(name, code):
                     self.refused[name] = code
         self.shadow.check(set())
@@ -247,7 +320,8 @@ class VirtualGpu:
     def _end(self, name: str) -> list[Command]:
         self.ended[name] = self.now
         del self.shadow.runs[name]
-        return self._take(self.scheduler.run_ended(name, self.now))
+        measured = self.measured.get(name, Measured())
+        return self._take(self.scheduler.run_ended(name, self.now, measured))
 
     def _end_load(self, name: str, on: int) -> list[Command]:
         if name in self.failing:
@@ -256,7 +330,13 @@ class VirtualGpu:
             return self._take(self.scheduler.load_failed(name, on, code, message, self.now))
         weights = self.shadow.models[name].weights_bytes
         self.shadow.loaded(name, on, weights)
-        return self._take(self.scheduler.load_done(name, on, weights, self.now))
+        loaded = Loaded(weights, 0.0, offloads=self._offloads)
+        return self._take(self.scheduler.load_done(name, on, loaded, self.now))
+
+    def _offloaded(self, name: str, on: int) -> list[Command]:
+        moved = Offloaded(GIB // 2, self.shadow.weights[name, on], 0.0)
+        self.shadow.offload_done(name, on, moved.left_bytes)
+        return self._take(self.scheduler.offload_done(name, on, moved, self.now))
 
     def _gone(self, name: str, on: int) -> list[Command]:
         self.shadow.gone(name, on)
@@ -270,11 +350,11 @@ def started(gpu: VirtualGpu) -> list[str]:
 
 def moves(gpu: VirtualGpu) -> list[str]:
     """Return loads and unloads, in short."""
-    short = {LoadModel: "+", UnloadModel: "-"}
+    short = {LoadModel: "+", UnloadModel: "-", OffloadModel: "~"}
     return [
         f"{short[type(each)]}{each.model}{each.device or ''}"
         for each in gpu.commands()
-        if isinstance(each, LoadModel | UnloadModel)
+        if isinstance(each, LoadModel | UnloadModel | OffloadModel)
     ]
 
 

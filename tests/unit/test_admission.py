@@ -7,7 +7,6 @@ from admission_host import host, settled
 from virtual_gpu import CHAT, SDXL, VIDEO, model, request
 
 from daemon.jobs import ErrorCode, JobError
-from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
 from daemon.values import EngineLostError, Loaded
 
@@ -25,7 +24,7 @@ async def test_a_request_waits_for_its_model_and_runs() -> None:
 
         assert output.fields == {"run": "a"}
         assert gpu.scheduler.state.ledgers[0].reserved_by("chat") == 0
-        assert gpu.scheduler.state.estimates.peak("chat", "fast") == 7 * GIB
+        assert gpu.scheduler.state.estimates.coverage["chat", "fast"].runs == 1
     assert engine.stops == 1
 
 
@@ -262,22 +261,14 @@ async def test_only_the_nearest_timer_is_armed() -> None:
         await settled()
 
 
-async def test_an_admitted_engine_is_the_engine() -> None:
-    """Everything but the run goes straight through."""
+async def test_a_cancellation_goes_straight_to_the_engine() -> None:
+    """The engine stops the run at its next step."""
     async with host(CHAT) as gpu:
         admission = gpu.admissions.admit(request("a", "chat"))
         entering = asyncio.create_task(admission.__aenter__())
         await settled()
         fake = await gpu.loaded()
-        engine = await entering
-        engine.cancel("a")
-        loaded = await engine.load()
-        await engine.stop()
-        reason = await engine.ended()
+        (await entering).cancel("a")
         await admission.__aexit__(None, None, None)
 
-        assert (fake.cancelled, loaded.weights_bytes, reason) == (
-            ["a"],
-            CHAT.weights_bytes,
-            "stopped",
-        )
+        assert fake.cancelled == ["a"]

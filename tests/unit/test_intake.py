@@ -23,7 +23,7 @@ class Starter:
     def room(self) -> int:
         return self._room - len(self.jobs)
 
-    def start(self, job: Job, claimed_at: float) -> None:
+    def start(self, job: Job, claimed_at: float, open_s: float) -> None:
         self.jobs.append(job)
 
 

@@ -6,7 +6,7 @@ from daemon.jobs import Cancelled, ErrorCode, Failed, Released
 from daemon.outcomes import MAX_ERROR_CHARS, outcome_of_error
 from daemon.values import EngineLostError, Loss, RunCancelledError
 
-LOST = [loss for loss in Loss if loss is not Loss.STOPPED]
+LOST = [loss for loss in Loss if loss not in {Loss.STOPPED, Loss.GONE}]
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])
@@ -36,7 +36,7 @@ def test_an_engine_that_the_worker_ended_says_nothing_against_its_jobs(losses: i
     """They go back unmarked, those with a past too."""
     outcome = outcome_of_error(EngineLostError("drained", Loss.STOPPED), 1, losses=losses)
 
-    assert outcome == Released("the worker ended the engine: drained")
+    assert outcome == Released("not the job's doing: drained")
 
 
 def test_long_reasons_are_cut() -> None:

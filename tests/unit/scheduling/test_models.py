@@ -5,7 +5,7 @@ from virtual_gpu import ALL, CHAT, SDXL, VIDEO, WAN, device, model
 
 from daemon.job_types import Model
 from daemon.model_specs import devices_from, specs_from
-from daemon.scheduling.models import GIB, Estimates, ModelSpec, check_fits
+from daemon.scheduling.models import GIB, ModelSpec, check_fits
 from daemon.sections import DeviceSettings, ModelSettings
 from daemon.settings import SettingsError, load_settings
 
@@ -56,35 +56,6 @@ def test_without_a_device_only_models_without_memory_fit() -> None:
     noop = model("noop", 0, 0, 8, fast=(0, 8))
 
     assert len(check_fits([noop, CHAT], [])) == 1
-
-
-def test_larger_weights_leave_less_for_each_run() -> None:
-    """The stated concurrency stays inside the budget when weights turn out larger."""
-    estimates = Estimates([SDXL])
-    estimates.weights_measured("sdxl", 8 * GIB)
-
-    assert estimates.weights("sdxl") == 8 * GIB
-    assert estimates.activation("sdxl", "high") == 4 * GIB
-    assert estimates.activation("sdxl", "fast") == SDXL.activation_bytes("fast")
-
-
-def test_smaller_weights_change_no_expectation() -> None:
-    """A load that took less may take more next time."""
-    estimates = Estimates([SDXL])
-    estimates.weights_measured("sdxl", GIB)
-
-    assert estimates.weights("sdxl") == SDXL.weights_bytes
-    assert estimates.activation("sdxl", "high") == SDXL.activation_bytes("high")
-
-
-def test_the_highest_peak_is_remembered() -> None:
-    """Peaks are kept by class."""
-    estimates = Estimates([SDXL])
-    for peak in (3, 7, 5):
-        estimates.observe("sdxl", "fast", peak)
-
-    assert estimates.peak("sdxl", "fast") == 7
-    assert estimates.peak("sdxl", "high") is None
 
 
 def test_specs_follow_the_settings() -> None:

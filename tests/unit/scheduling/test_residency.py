@@ -12,7 +12,12 @@ ALLOWED = {
     (Residency.COLD, Change.LOAD): Residency.LOADING,
     (Residency.LOADING, Change.LOADED): Residency.RESIDENT,
     (Residency.LOADING, Change.FAILED): Residency.COLD,
+    (Residency.RESIDENT, Change.OFFLOAD): Residency.OFFLOADING,
+    (Residency.OFFLOADING, Change.OFFLOADED): Residency.HOST,
+    (Residency.HOST, Change.LOAD): Residency.LOADING,
     (Residency.RESIDENT, Change.EVICT): Residency.EVICTING,
+    (Residency.OFFLOADING, Change.EVICT): Residency.EVICTING,
+    (Residency.HOST, Change.EVICT): Residency.EVICTING,
     (Residency.EVICTING, Change.GONE): Residency.COLD,
 }
 

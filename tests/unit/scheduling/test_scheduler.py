@@ -4,11 +4,13 @@ import pytest
 from virtual_gpu import ALL, CHAT, SDXL, VIDEO, device, model, request
 
 from daemon.jobs import ErrorCode
+from daemon.scheduling import moves
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.models import GIB, ModelSpec
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.state import State
+from daemon.values import Loaded
 
 
 def scheduler(*models: ModelSpec, usable: float = 23) -> Scheduler:
@@ -20,7 +22,7 @@ def resident(*models: ModelSpec, usable: float = 23) -> Scheduler:
     one = scheduler(*models, usable=usable)
     name = models[0].name
     one.submit(request("r", name), 0)
-    one.load_done(name, 0, models[0].weights_bytes, 10)
+    one.load_done(name, 0, Loaded(models[0].weights_bytes, 0.0), 10)
     return one
 
 
@@ -56,7 +58,7 @@ def test_a_request_is_submitted_once() -> None:
     one.submit(request("a", "chat"), 0)
     with pytest.raises(ValueError, match="request a was submitted before"):
         one.submit(request("a", "chat"), 1)
-    one.load_done("chat", 0, CHAT.weights_bytes, 10)
+    one.load_done("chat", 0, Loaded(CHAT.weights_bytes, 0.0), 10)
     with pytest.raises(ValueError, match="request a was submitted before"):
         one.submit(request("a", "chat"), 11)
 
@@ -67,7 +69,7 @@ def test_a_withdrawn_request_never_starts() -> None:
     one.submit(request("a", "chat"), 0)
 
     assert one.withdraw("a", 1) == []
-    assert one.load_done("chat", 0, CHAT.weights_bytes, 10) == []
+    assert one.load_done("chat", 0, Loaded(CHAT.weights_bytes, 0.0), 10) == []
     with pytest.raises(KeyError):
         one.withdraw("a", 11)
     with pytest.raises(KeyError):
@@ -113,7 +115,7 @@ def test_a_copy_that_fails_to_load_harms_nobody() -> None:
     """The model is resident elsewhere: its requests go on waiting for a slot there."""
     one = Scheduler([VIDEO], [device(24), device(24, 1)], max_pass_over_s=60)
     one.submit(request("a", "video"), 0)
-    one.load_done("video", 0, VIDEO.weights_bytes, 10)
+    one.load_done("video", 0, Loaded(VIDEO.weights_bytes, 0.0), 10)
 
     assert one.submit(request("b", "video"), 11) == []
     assert one.submit(request("d", "video"), 12) == [LoadModel("video", 1)]
@@ -127,7 +129,7 @@ def test_weights_above_the_budget_count_as_a_failed_load() -> None:
     one = scheduler(CHAT)
     one.submit(request("a", "chat"), 0)
 
-    assert one.load_done("chat", 0, 5 * GIB, 10) == [
+    assert one.load_done("chat", 0, Loaded(5 * GIB, 0.0), 10) == [
         UnloadModel("chat", 0),
         RefuseRequest(
             "a",
@@ -147,13 +149,13 @@ def test_weights_above_what_is_free_are_loaded_again_with_enough_room() -> None:
     one.tick(30)
     assert one.submit(request("a", "second"), 30) == [LoadModel("second", 0)]
 
-    assert one.load_done("second", 0, 6 * GIB, 40) == [
+    assert one.load_done("second", 0, Loaded(6 * GIB, 0.0), 40) == [
         UnloadModel("second", 0),
         UnloadModel("first", 0),
     ]
     assert one.unload_done("second", 0, 41) == []
     assert one.unload_done("first", 0, 42) == [LoadModel("second", 0)]
-    assert one.load_done("second", 0, 6 * GIB, 52) == [StartRun("a", "second", 0)]
+    assert one.load_done("second", 0, Loaded(6 * GIB, 0.0), 52) == [StartRun("a", "second", 0)]
 
 
 def test_requests_that_larger_weights_leave_no_room_for_are_refused() -> None:
@@ -162,7 +164,7 @@ def test_requests_that_larger_weights_leave_no_room_for_are_refused() -> None:
     one = scheduler(tight, usable=8)
     one.submit(request("a", "tight"), 0)
     one.submit(request("b", "tight", "high"), 0)
-    commands = one.load_done("tight", 0, 6 * GIB, 10)
+    commands = one.load_done("tight", 0, Loaded(6 * GIB, 0.0), 10)
 
     assert [type(each) for each in commands] == [RefuseRequest, StartRun]
     assert [each.error_code for each in one.submit(request("c", "tight", "high"), 11)] == [
@@ -188,7 +190,9 @@ def test_a_run_of_a_lost_engine_may_end_after_its_successor_has_loaded() -> None
     one.engine_lost("video", 0, 20)
 
     assert one.unload_done("video", 0, 21) == [LoadModel("video", 0)]
-    assert one.load_done("video", 0, VIDEO.weights_bytes, 31) == [StartRun("next", "video", 0)]
+    assert one.load_done("video", 0, Loaded(VIDEO.weights_bytes, 0.0), 31) == [
+        StartRun("next", "video", 0)
+    ]
     assert one.run_ended("r", 32) == []
     one.state.ledgers[0].check()
     assert one.state.ledgers[0].reserved_by("video") == 4 * GIB
@@ -204,7 +208,7 @@ def test_an_engine_that_dies_while_it_is_unloaded_is_no_news() -> None:
     ]
 
     assert one.engine_lost("video", 0, 31) == []
-    assert one.load_done("sdxl", 0, SDXL.weights_bytes, 40) == []
+    assert one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 0.0), 40) == []
     assert one.unload_done("video", 0, 41) == [StartRun("s", "sdxl", 0)]
 
 
@@ -220,27 +224,21 @@ def test_ticks_at_the_deadline_suffice() -> None:
     assert one.tick(30.2) == [UnloadModel("video", 0)]
 
 
-def test_peaks_reach_the_estimates() -> None:
-    """A run's measured peak is kept for its class."""
-    one = resident(VIDEO)
-    one.run_ended("r", 20, peak_bytes=15 * GIB)
-
-    assert one.state.estimates.peak("video", "fast") == 15 * GIB
-
-
 def test_a_policy_that_answers_nonsense_is_stopped() -> None:
     """State checks every command, so that a better policy can't be a worse one."""
     one = resident(CHAT, SDXL)
     with pytest.raises(AssertionError, match="has 1 runs"):
-        one.state.evict("chat", 0, 20)
-    one.state.load("sdxl", 0, 20)
+        moves.evict(one.state, "chat", 0, 20)
+    moves.load(one.state, "sdxl", 0, 20)
     one.state.submit(request("s", "sdxl"), 20)
     with pytest.raises(AssertionError, match="no slot of sdxl on 0"):
         one.state.start("s", 0, 20)
     both = scheduler(CHAT, SDXL)
-    both.state.load("sdxl", 0, 20)
-    with pytest.raises(AssertionError, match="beside another load"):
-        both.state.load("chat", 0, 20)
+    moves.load(both.state, "sdxl", 0, 20)
+    with pytest.raises(AssertionError, match="beside what goes on there"):
+        moves.load(both.state, "chat", 0, 20)
+    with pytest.raises(AssertionError, match="can't be offloaded"):
+        moves.offload(scheduler(CHAT).state, "chat", 0, 20)
 
 
 def test_a_policy_may_refuse() -> None:
@@ -259,6 +257,9 @@ def test_a_policy_may_refuse() -> None:
 
         def next_deadline(self, state: State, now: float) -> None:
             return None
+
+        def fresh(self) -> "Refusing":
+            return self
 
     one = Scheduler([CHAT], [device(24)], max_pass_over_s=60, policy=Refusing())
 

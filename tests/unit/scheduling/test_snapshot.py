@@ -27,8 +27,8 @@ def test_the_snapshot_says_what_is_where_and_why() -> None:
     assert (placement.weights_bytes, placement.reserved_bytes) == (12 * GIB, 8 * GIB)
     assert [(run.request_id, run.running_s) for run in placement.runs] == [("v", 4)]
     assert [(lane.model, lane.waiting, lane.oldest_s, lane.why) for lane in view.lanes] == [
-        ("sdxl", 1, 2, "other models have the device"),
-        ("video", 1, 2, "every slot is taken, or the device's memory is"),
+        ("sdxl", 1, 2, "the memory it needs is held by video"),
+        ("video", 1, 2, "every slot of video is taken"),
     ]
     assert [(each.model, each.failures, each.error) for each in view.back_offs] == [
         ("wan", 1, "wan can't be read")
@@ -50,8 +50,8 @@ def test_the_snapshot_tells_loading_unloading_and_kept_back() -> None:
     gpu.submit(request("s2", "sdxl"))
     kept = gpu.scheduler.snapshot(150)
 
-    assert loading == "the model is being loaded"
-    assert unloading == ["the model is being unloaded"]
+    assert loading == "video is being loaded"
+    assert unloading == ["the memory of sdxl is being freed for it"]
     assert {lane.why for lane in kept.lanes if lane.model == "video"} == {
-        "other models have the device"
+        "the memory of sdxl is being freed for it"
     }

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.scheduling.models import DeviceSpec
-from daemon.scheduling.vram import Ledger, VramInvariantError
+from daemon.scheduling.vram import HostLedger, Ledger, VramInvariantError
 
 
 def ledger(usable: int = 100) -> Ledger:
@@ -20,7 +20,7 @@ def test_the_reserve_is_never_promised() -> None:
     book.hold_weights("a", 100, budget=200)
 
     assert book.free_bytes == 0
-    with pytest.raises(VramInvariantError, match="1 bytes beside 100 held, 100 usable"):
+    with pytest.raises(VramInvariantError, match="1 bytes beside 100 held and 0 used by"):
         book.hold_weights("b", 1, budget=200)
 
 
@@ -57,14 +57,14 @@ def test_measured_weights_replace_the_expected_ones() -> None:
 
 
 @pytest.mark.parametrize(("measured", "others"), [(61, 0), (55, 50)])
-def test_weights_that_do_not_fit_leave_nothing_free(measured: int, others: int) -> None:
-    """Above the budget, or above what is free: nothing more is promised until they are gone."""
+def test_weights_that_do_not_fit_are_held_all_the_same(measured: int, others: int) -> None:
+    """Above the budget, or above what is free: they are taken until they are gone."""
     book = ledger(100)
     book.hold_weights("a", 30, budget=60)
     book.hold_weights("b", others, budget=60)
 
     assert not book.settle_weights("a", measured)
-    assert book.free_bytes == 0
+    assert book.free_bytes == 100 - measured - others
     book.check()
     book.release_model("a")
     assert book.free_bytes == 100 - others
@@ -165,3 +165,67 @@ def test_no_order_of_acts_breaks_the_invariant(steps: list[Step]) -> None:
         except VramInvariantError:
             assert book.free_bytes == before
         book.check()
+
+
+def test_what_others_use_is_not_promised() -> None:
+    """Neither to weights nor to runs; what was promised before stays."""
+    book = ledger(100)
+    book.hold_weights("a", 50, budget=90)
+    book.outside_bytes = 30
+
+    assert (book.free_bytes, book.room_of("a")) == (20, 20)
+    with pytest.raises(VramInvariantError, match="30 used by others"):
+        book.reserve("1", "a", 21)
+    with pytest.raises(VramInvariantError, match="30 used by others"):
+        book.hold_weights("b", 21, budget=90)
+    book.outside_bytes = 60
+    assert book.free_bytes == -10
+    book.check()
+
+
+def test_offloaded_weights_keep_only_what_their_engine_keeps() -> None:
+    """The rest is free at once, and comes back with the next load."""
+    book = ledger(100)
+    book.hold_weights("a", 60, budget=90)
+    book.offload("a", 5)
+    assert (book.weights_of("a"), book.free_bytes) == (5, 95)
+    with pytest.raises(VramInvariantError, match="isn't here"):
+        book.reserve("1", "a", 1)
+    book.hold_weights("a", 60, budget=90)
+
+    assert (book.weights_of("a"), book.free_bytes) == (60, 40)
+    assert book.settle_weights("a", 61)
+    book.check()
+
+
+def test_an_engine_that_says_it_kept_more_than_it_had_gives_nothing_back() -> None:
+    """Its word isn't worth more than the ledger."""
+    book = ledger(100)
+    book.hold_weights("a", 60, budget=90)
+    book.offload("a", 70)
+
+    assert book.free_bytes == 40
+    book.check()
+
+
+def test_weights_with_runs_cannot_be_offloaded() -> None:
+    """The runs compute on them."""
+    book = ledger(100)
+    book.hold_weights("a", 60, budget=90)
+    book.reserve("1", "a", 1)
+    with pytest.raises(VramInvariantError, match="can't leave device 0"):
+        book.offload("a", 0)
+
+
+def test_the_host_takes_weights_as_long_as_there_is_room() -> None:
+    """Measured ones may be larger than expected: they are there, and nobody else comes."""
+    host = HostLedger(100)
+    host.hold("a", 0, 60)
+    with pytest.raises(VramInvariantError, match="40 of 100 are free"):
+        host.hold("b", 0, 41)
+    host.hold("a", 0, 110)
+
+    assert (host.held_by("a", 0), host.free_bytes) == (110, -10)
+    host.release("a", 0)
+    host.release("a", 0)
+    assert host.free_bytes == 100
