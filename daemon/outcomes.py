@@ -51,8 +51,9 @@ def _outcome_of_engine_loss(error: EngineLostError, losses: int) -> Outcome:
     """Give the job back at once, and fail it when that has happened before.
 
     A run that found its engine ended, or was under way when the worker ended it, had no part in
-    that. Otherwise, the first time any of the engine's jobs may have ended it, so none pays. From then on the job
-    runs alone (`quarantine`): the second loss is its own doing, and would be for ever.
+    that. Otherwise any of the engine's jobs may have ended it the first time, so none pays. From
+    then on the job runs alone (`quarantine`): the second loss is its own doing, and would be for
+    ever.
     """
     if error.loss in {Loss.STOPPED, Loss.GONE}:
         return Released(f"not the job's doing: {error.reason}"[:MAX_ERROR_CHARS])

@@ -17,7 +17,7 @@ from daemon.admission import GpuAdmissions
 from daemon.connections import make_artifacts, make_sources, make_store
 from daemon.engine_events import EngineEvents
 from daemon.engines.factory import engine_factory
-from daemon.engines.memory_back import AtOnce, MemoryBack
+from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
 from daemon.engines.pool import EnginePool
 from daemon.execution import Execution, Resolver
 from daemon.executor import Executor
@@ -38,7 +38,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
-from daemon.telemetry.gpu import Nvml
+from daemon.telemetry.gpu import Nvml, UsedMemory
 from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.values import (
@@ -221,7 +221,14 @@ def _gpu(
 
 def _memory_back(settings: Settings) -> MemoryBack:
     """Return who knows when an engine's memory is free: the driver, if the device has one."""
-    return AtOnce()
+    if settings.device.simulate_gb is not None:
+        return AtOnce()
+    elsewhere = {
+        model.value
+        for model, chosen in settings.models.items()
+        if chosen.device == "cpu" or chosen.runner == "fake"
+    }
+    return DriverMemory(UsedMemory(), on_device=lambda model: model not in elsewhere)
 
 
 def _proof_times(settings: Settings) -> ProofTimes:

@@ -226,7 +226,7 @@ class EngineProcess:
 
     def _check_alive(self) -> None:
         if self._lifetime.cause or not self._lifetime.started:
-            raise self._lost()
+            raise EngineLostError(self.reason, Loss.GONE)
 
     def _ping(self) -> None:
         self._lifetime.send(protocol.encode(protocol.Ping(next(self._numbers))))
