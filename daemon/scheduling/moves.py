@@ -46,6 +46,7 @@ def loaded(state: State, model: str, device: int, measured: Loaded, now: float) 
     _changed(state, placement, now)
     placement.idle_since_s = now
     placement.offloads, placement.savings = measured.offloads, measured.savings
+    state.host.release(model, device)
     if measured.weights_bytes <= placement.model.budget_bytes:
         state.estimates.weights_measured(model, measured.weights_bytes)
     return state.ledgers[device].settle_weights(model, measured.weights_bytes)

@@ -149,6 +149,7 @@ class Shadow:
     def loaded(self, name: str, on: int, measured: int) -> None:
         self.loading.remove((name, on))
         self.resident.add((name, on))
+        self.host.pop((name, on), None)
         self.weights[name, on] = measured
         if measured <= self.models[name].budget_bytes:
             self.largest[name] = max(measured, self.largest.get(name, 0))
