@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
+from daemon.jobs import Finish, Job, JobError, LeaseState, Progress, Recorded
 from daemon.values import (
     NO_WAIT,
+    AdmissionRequest,
     Artifact,
     ArtifactFile,
     Backlog,
@@ -136,11 +137,16 @@ class ScriptedEngine:
 
 @dataclass
 class OpenAdmissions:
-    """Admits everybody to one engine at once, and counts who is inside."""
+    """Admits everybody to one engine at once, and counts who is inside.
+
+    `refusals` are raised by the next admissions, in order; None admits.
+    """
 
     engine: ScriptedEngine
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     inside: int = 0
+    requests: list[AdmissionRequest] = field(default_factory=list)
+    refusals: list[JobError | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -149,8 +155,11 @@ class OpenAdmissions:
         return [Demand(("chat",), 1)]
 
     @asynccontextmanager
-    async def admit(self, request: Any) -> Any:
+    async def admit(self, request: AdmissionRequest) -> Any:
+        self.requests.append(request)
         await self.gate.wait()
+        if (refusal := self.refusals.pop(0) if self.refusals else None) is not None:
+            raise refusal
         self.inside += 1
         try:
             yield self.engine

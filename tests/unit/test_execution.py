@@ -6,17 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from scripted import (
-    MemoryArtifacts,
-    OpenAdmissions,
-    ScriptedEngine,
-    ScriptedRecorder,
-    ScriptedStore,
-    a_job,
-)
+from execution_bench import PICTURE, Bench
+from scripted import a_job
 
-from daemon.execution import Execution
-from daemon.executor import Executor
 from daemon.jobs import (
     Cancelled,
     Completed,
@@ -28,59 +20,7 @@ from daemon.jobs import (
     Released,
     Retry,
 )
-from daemon.leases import Leases
-from daemon.progress import ProgressWriter
-from daemon.sections import LeaseSettings, StopSettings
-from daemon.values import ArtifactFile, EngineLostError, RunOutput, StepReport, StoreRejectedError
-
-PICTURE = RunOutput(
-    {"metadata": {"seed": 1}},
-    [ArtifactFile("image", "image/png", "png", b"png")],
-    peak_bytes=None,
-    timings={},
-)
-
-
-class Bench:
-    """The executor with scripted parts around it."""
-
-    def __init__(self, runs: Callable[..., Awaitable[Any]]) -> None:
-        self.store = ScriptedStore()
-        self.engine = ScriptedEngine(runs)
-        self.admissions = OpenAdmissions(self.engine)
-        self.artifacts = MemoryArtifacts()
-        self.recorder = ScriptedRecorder()
-        self.leases = Leases(lambda: self.store, LeaseSettings())
-        self.progress = ProgressWriter(self.store, self.leases.apply)
-        self.slept: list[float] = []
-        self.looks: list[float] = []
-        self.ended: list[Any] = []
-        self.execution = Execution(
-            resolve=lambda job_type, job: {"prompt": "hello"},
-            leases=self.leases,
-            admissions=self.admissions,
-            artifacts=self.artifacts,
-            progress=self.progress,
-            recorder=self.recorder,
-            events=self,
-            look_again_in=self.looks.append,
-            sleep=self.sleep,
-        )
-        self.executor = Executor(
-            self.execution, 8, StopSettings(grace_s=5, release_s=5), freed=lambda: None
-        )
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-    def run_ended(self, run: Any, outcome: Any, recorded: Any) -> None:
-        self.ended.append((run, outcome, recorded))
-
-    async def carry(self, **changes: Any) -> Any:
-        """Carry one job to its end; return the outcome that was offered last."""
-        self.executor.start(a_job(**changes), self.leases.clock())
-        await asyncio.wait(self.executor._carriers)
-        return self.recorder.finishes[-1].outcome if self.recorder.finishes else None
+from daemon.values import EngineLostError, RunOutput, StepReport, StoreRejectedError
 
 
 def raises(error: Exception) -> Callable[..., Awaitable[Any]]:

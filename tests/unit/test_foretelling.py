@@ -1,0 +1,183 @@
+"""Promised ends: what rows are told, when they are told again, and what promises learn from."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+from scripted import a_job
+
+from daemon.foretelling import Foreteller
+from daemon.job_run import JobRun, Phase
+from daemon.jobs import Cancelled, Completed, ErrorCode, Failed, Outcome, Progress, Released
+from daemon.scheduling.forecast import Forecast
+
+FACTOR = 1.25
+UPLOAD_S = 0.5
+
+
+class Bench:
+    """A foreteller whose forecasts and clock are the test's."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.runs: dict[str, JobRun] = {}
+        self.left_s: dict[str, float] = {}
+        self.told: list[Progress] = []
+        self.foreteller = Foreteller(self.forecast, self.runs, self.told.append, lambda: self.now)
+
+    def forecast(self) -> Forecast:
+        ends_s = {name: self.now + left_s for name, left_s in self.left_s.items()}
+        return Forecast(self.now, {}, ends_s, {("video", "fast"): 12.34})
+
+    def holds(self, left_s: float | None = None, phase: Phase = Phase.RUNNING) -> JobRun:
+        """Hold another job, of which the forecast says so much."""
+        run = JobRun(a_job(), self.now, lambda: self.now, phase=phase)
+        self.runs[str(run.job.claim_id)] = run
+        if left_s is not None:
+            self.left_s[str(run.job.claim_id)] = left_s
+        return run
+
+    def looks(self, left_s: Mapping[UUID, float] | None = None) -> list[UUID]:
+        """Look ahead, the forecast having changed to this; return who was told something."""
+        self.left_s |= {str(claim_id): value for claim_id, value in (left_s or {}).items()}
+        self.told.clear()
+        self.foreteller.look()
+        return [progress.claim_id for progress in self.told]
+
+    def ends(self, run: JobRun, outcome: Outcome | None = None) -> None:
+        del self.runs[str(run.job.claim_id)]
+        self.foreteller.ended(run, outcome)
+
+
+def of_one_job(left_s: float) -> tuple[Bench, JobRun]:
+    bench = Bench()
+    run = bench.holds(left_s)
+    assert bench.looks() == [run.job.claim_id]
+    return bench, run
+
+
+def test_jobs_that_wait_and_run_are_promised_an_end() -> None:
+    """The expected seconds, with those of the upload, times a factor; in the row as a moment."""
+    bench = Bench()
+    waiting, running = bench.holds(80, Phase.WAITING), bench.holds(10)
+
+    assert bench.looks() == [waiting.job.claim_id, running.job.claim_id]
+    assert waiting.ends_at == 100 + (80 + UPLOAD_S) * FACTOR
+    assert running.ends_at == 100 + (10 + UPLOAD_S) * FACTOR
+    assert all(progress.estimated_completion for progress in bench.told)
+
+
+def test_nothing_is_promised_of_what_is_not_foreseen() -> None:
+    """Neither of a job that the forecast doesn't know, nor of one that only uploads."""
+    bench = Bench()
+    runs = [bench.holds(), bench.holds(1, Phase.UPLOADING), bench.holds(1, Phase.FINISHING)]
+
+    assert bench.looks() == []
+    assert [run.ends_at for run in runs] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "later_s", "told"),
+    [
+        (10, 10 + 1.9 / FACTOR, False),
+        (10, 10 + 2.1 / FACTOR, True),
+        (10, 10 - 2.1 / FACTOR, True),
+        (1000, 1080, False),
+        (1000, 1120, True),
+        (1000, 850, True),
+    ],
+)
+def test_a_row_is_told_again_only_what_is_news(left_s: float, later_s: float, told: bool) -> None:
+    """An end that moved by more than two seconds, and by more than a tenth of what is left."""
+    bench, run = of_one_job(left_s)
+    before = run.ends_at
+
+    news = bench.looks({run.job.claim_id: later_s})
+
+    assert news == ([run.job.claim_id] if told else [])
+    assert (run.ends_at != before) is told
+
+
+def test_small_moves_add_up_to_news() -> None:
+    """Each forecast is held against what the row was told, not against the last forecast."""
+    bench, run = of_one_job(10)
+
+    news = [bool(bench.looks({run.job.claim_id: 10 + moved})) for moved in (1, 1.5, 2)]
+
+    assert news == [False, False, True]
+
+
+def test_the_first_promise_counts() -> None:
+    """A job that is promised more later hasn't kept what it was told first."""
+    bench, run = of_one_job(10)
+    bench.looks({run.job.claim_id: 60})
+    bench.now += 30
+    bench.ends(run, Completed({}))
+
+    calibration = bench.foreteller.calibration
+    assert (calibration.promised, calibration.kept, calibration.coverage) == (1, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Failed("no", ErrorCode.GENERATION_FAILED), Cancelled(), Released("the worker stops"), None],
+)
+def test_only_completed_jobs_keep_or_break_promises(outcome: Outcome | None) -> None:
+    """The others were cut short: they say nothing, and their promises are forgotten."""
+    bench, run = of_one_job(10)
+    bench.now += 1
+    bench.ends(run, outcome)
+    assert bench.foreteller.calibration.coverage is None
+
+    bench.runs[str(run.job.claim_id)] = run
+    bench.ends(run, Completed({}))
+    assert bench.foreteller.calibration.promised == 0
+
+
+def test_promises_learn_from_what_jobs_took() -> None:
+    """Jobs that take twice of what is expected are promised twice as much, and then keep it."""
+    bench = Bench()
+    for _ in range(10):
+        run = bench.holds(10)
+        bench.looks()
+        bench.now += 2 * (10 + bench.foreteller.upload.expected_s)
+        bench.ends(run, Completed({}))
+    report = bench.foreteller.report_of()
+    assert (report["promised"], report["kept"], report["coverage"]) == (10, 0, 0.0)
+    assert report["factor"] == 2
+
+    late = bench.holds(10)
+    bench.looks()
+    expected_s = 10 + bench.foreteller.upload.expected_s
+    assert late.ends_at == pytest.approx(bench.now + 2 * expected_s)
+    bench.now += 1.9 * expected_s
+    bench.ends(late, Completed({}))
+    assert bench.foreteller.report_of()["coverage"] == pytest.approx(1 / 11, abs=1e-4)
+
+
+def test_uploads_are_expected_as_they_were_seen() -> None:
+    """A store that is slow moves every promise."""
+    bench = Bench()
+    run = bench.holds()
+    run.timings["uploading"] = 20.0
+    bench.ends(run, Completed({}))
+
+    expected_s = bench.foreteller.upload.expected_s
+    assert UPLOAD_S < expected_s < 20
+    late = bench.holds(10)
+    bench.looks()
+    assert late.ends_at == 100 + (10 + expected_s) * FACTOR
+
+
+def test_the_report_says_what_the_tables_jobs_will_wait() -> None:
+    """By class; nothing before the first look, and no coverage without a completed job."""
+    bench = Bench()
+    assert bench.foreteller.report_of() == {
+        "promised": 0,
+        "kept": 0,
+        "coverage": None,
+        "factor": FACTOR,
+        "table_waits_s": {},
+    }
+    bench.looks()
+    assert bench.foreteller.report_of()["table_waits_s"] == {"video fast": 12.3}
