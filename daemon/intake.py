@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -166,6 +167,7 @@ class Intake:
             for job in jobs:
                 open_s = claimed_at - self._open_since.get(job.job_type, claimed_at)
                 self.starter.start(job, claimed_at, open_s)
+            self._note_filled(demands, jobs)
             self.restraint.looked(len(jobs), self.clock())
             self.found([job.hinted_s for job in jobs if job.hinted_s is not None], claimed_at)
             return len(jobs)
@@ -181,6 +183,19 @@ class Intake:
         now, since = self.clock(), self._open_since
         wanted = [job_type for demand in demands for job_type in demand.job_types]
         self._open_since = {job_type: since.get(job_type, now) for job_type in wanted}
+
+    def _note_filled(self, demands: Sequence[Demand], jobs: Sequence[Job]) -> None:
+        """Close what was filled: until it is asked for again, rows of its types are kept waiting.
+
+        Whether it is asked for again shows with the next look, which may be a run's length away.
+        """
+        if not jobs:
+            return
+        claimed = Counter(job.job_type for job in jobs)
+        for demand in demands:
+            if sum(claimed[job_type] for job_type in demand.job_types) >= demand.count:
+                for job_type in demand.job_types:
+                    self._open_since.pop(job_type, None)
 
     async def _sweep(self) -> None:
         swept = await self.store.sweep(self.worker, predecessor=self._predecessor)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 from scripted import ScriptedStore, a_job
@@ -18,6 +19,7 @@ CHAT = Demand(("chat",), 2)
 class Starter:
     def __init__(self, room: int = 100) -> None:
         self.jobs: list[Job] = []
+        self.open_s: list[float] = []
         self._room = room
 
     def room(self) -> int:
@@ -25,6 +27,7 @@ class Starter:
 
     def start(self, job: Job, claimed_at: float, open_s: float) -> None:
         self.jobs.append(job)
+        self.open_s.append(open_s)
 
 
 class Sweeps:
@@ -192,3 +195,20 @@ async def test_a_worker_that_keeps_looking_in_vain_holds_back() -> None:
     stopping.set()
     intake.wake.set()
     await running
+
+
+async def test_a_type_is_open_until_its_demand_is_filled() -> None:
+    """From then on its rows are kept waiting, until it is seen to be in demand again."""
+    one, other = a_job(), a_job(job_type="sdxl_image_fast")
+    looks = [(0.0, []), (5.0, [one]), (20.0, [one, other]), (30.0, [other])]
+    store = ScriptedStore(claims=[jobs for _, jobs in looks])
+    starter = Starter()
+    demands = (Demand(("chat",), 1), Demand(("sdxl_image_fast",), 2))
+    intake = intake_of(store, demands, starter)
+    stopping = asyncio.Event()
+
+    for at, _ in looks:
+        intake.clock = partial(float, at)
+        await intake._claim_once(stopping)
+
+    assert starter.open_s == [5.0, 0.0, 20.0, 30.0]
