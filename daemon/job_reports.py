@@ -15,12 +15,20 @@ def job_reports(parts: "Parts") -> list[dict[str, Any]]:
     """Return each held job: where it is, where its time went, why it waits, when it should end."""
     snapshot = parts.admissions.snapshot()
     waits = {each.request_id: each for each in snapshot.waiting}
-    lanes = {(each.model, each.quality, each.interactive): each.why for each in snapshot.lanes}
+    lanes = {
+        (each.model, each.quality, each.interactive, each.exclusive): each.why
+        for each in snapshot.lanes
+    }
     places = _places(snapshot)
+    all_shown = len(waits) == sum(lane.waiting for lane in snapshot.lanes)
     reports = []
     for request_id, run in parts.executor.runs.items():
         waiting = waits.get(request_id)
-        key = (waiting.model, waiting.quality, waiting.interactive) if waiting else None
+        why = None
+        if waiting is not None:
+            why = lanes[waiting.model, waiting.quality, waiting.interactive, waiting.exclusive]
+        elif run.phase is Phase.WAITING and request_id not in places and all_shown:
+            why = _waits_elsewhere(run)
         reports.append(
             {
                 "job_id": str(run.job.id),
@@ -31,7 +39,7 @@ def job_reports(parts: "Parts") -> list[dict[str, Any]]:
                 "current_step": run.last_step or None,
                 "device": places.get(request_id),
                 "held_s": round(time.monotonic() - run.claimed_at, 3),
-                "waits_for": lanes.get(key) if key else _waits_elsewhere(run),
+                "waits_for": why,
                 "waited_s": waiting.waited_s if waiting else run.waits._asdict(),
                 "estimated_completion": _moment(run),
             }
@@ -48,10 +56,8 @@ def _places(snapshot: SchedulerSnapshot) -> dict[str, int]:
     }
 
 
-def _waits_elsewhere(run: JobRun) -> str | None:
+def _waits_elsewhere(run: JobRun) -> str:
     """Say why a job waits that the scheduler doesn't know of yet."""
-    if run.phase is not Phase.WAITING:
-        return None
     if run.job.engine_losses:
         return "its model's engine must be free of other jobs, since it may have ended one"
     return "another job has its model's engine for itself"

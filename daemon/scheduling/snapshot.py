@@ -61,6 +61,7 @@ class WaitingSnapshot:
     model: str
     quality: str
     interactive: bool
+    exclusive: bool
     waited_s: dict[str, float]
 
 
@@ -74,6 +75,7 @@ class LaneSnapshot:
     model: str
     quality: str
     interactive: bool
+    exclusive: bool
     waiting: int
     in_table: int
     oldest_s: float
@@ -217,7 +219,12 @@ def _waiting(waiting: Waiting, now: float) -> WaitingSnapshot:
     request = waiting.request
     waited_s = {name: round(value, 3) for name, value in waiting.waits(now)._asdict().items()}
     return WaitingSnapshot(
-        request.id, request.model, request.quality, request.interactive, waited_s
+        request.id,
+        request.model,
+        request.quality,
+        request.interactive,
+        request.exclusive,
+        waited_s,
     )
 
 
@@ -237,6 +244,7 @@ def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
         model=lane.model.name,
         quality=lane.quality.name,
         interactive=lane.interactive,
+        exclusive=lane.exclusive,
         waiting=lane.waiting,
         in_table=lane.unclaimed,
         oldest_s=now - min(waiting.submitted_s for waiting in lane),
@@ -250,6 +258,8 @@ def _why(state: State, lane: Lane, now: float) -> str:
     model = lane.model.name
     if (back_off := state.back_offs[model]).active(now) and not state.resident(model):
         return f"loading {model} failed; next try in {back_off.until_s - now:.0f} s"
+    if lane.exclusive and lane.clock.reason is Reason.QUEUE:
+        return "it needs the device for itself"
     return _in_words(state, lane, model, _others(state, model))
 
 
