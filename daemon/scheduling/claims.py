@@ -52,14 +52,35 @@ STALE_S = 5.0
 depends on beside that, remaining runs and fading arrivals, changes slowly."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A claim that was worked out, and in which state of its device."""
+
+    claim: Claim | None
+    version: int
+    shape: int
+    at_s: float
+
+
 class ClaimBook:
-    """Works claims out, each once as long as nothing changes on its device."""
+    """Works claims out, each once as long as nothing changes on its device.
+
+    A rough one may be out of date by what runs have begun and ended: good enough to see that it
+    isn't worth anything.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Lane, int], tuple[int, float, Claim | None]] = {}
+        self._found: dict[tuple[Lane, int], _Found] = {}
 
     def best(
-        self, state: State, lane: Lane, claims: Container[int], now: float, *, copy: bool = False
+        self,
+        state: State,
+        lane: Lane,
+        claims: Container[int],
+        now: float,
+        *,
+        copy: bool = False,
+        rough: bool = False,
     ) -> Claim | None:
         """Return the lane's claim on the device where it is served soonest; None: nowhere now.
 
@@ -73,25 +94,36 @@ class ClaimBook:
         present = [place for place in places if place.residency in PRESENT]
         if copy:  # 2
             places, present = [place for place in places if place not in present], []
-        best = self._best_of(state, lane, present, now)
-        if best is not None or state.back_offs[model].active(now):
-            return best
-        return self._best_of(state, lane, [each for each in places if each not in present], now)
-
-    def _best_of(
-        self, state: State, lane: Lane, places: list[Placement], now: float
-    ) -> Claim | None:
-        found = [self._on(state, lane, place, now) for place in places]
-        return min((claim for claim in found if claim is not None), key=_cost, default=None)
+        on = self._roughly_on if rough else self._on
+        for choice in (present, [place for place in places if place not in present]):
+            found = [on(state, lane, place, now) for place in choice]
+            best = min((claim for claim in found if claim is not None), key=_cost, default=None)
+            if best is not None or state.back_offs[model].active(now):
+                return best
+        return None
 
     def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
-        version = state.versions[place.device]
-        kept = self._found.get((lane, place.device))
-        if kept is not None and kept[0] == version and now <= kept[1] + STALE_S:
-            return kept[2]
+        device = place.device
+        kept = self._found.get((lane, device))
+        if (
+            kept is not None
+            and kept.version == state.versions[device]
+            and now <= kept.at_s + STALE_S
+        ):
+            return kept.claim
         claim = _claim_on(state, lane, place, now)
-        self._found[lane, place.device] = version, now, claim
+        self._found[lane, device] = _Found(claim, state.versions[device], state.shapes[device], now)
         return claim
+
+    def _roughly_on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
+        kept = self._found.get((lane, place.device))
+        if (
+            kept is not None
+            and kept.shape == state.shapes[place.device]
+            and now <= kept.at_s + STALE_S
+        ):
+            return kept.claim
+        return self._on(state, lane, place, now)
 
 
 def _cost(claim: Claim) -> tuple[int, int, int]:
@@ -129,8 +161,15 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
 
 
 def _claim_whole(state: State, lane: Lane, place: Placement) -> Claim | None:
-    """Return the claim of a run that needs the device for itself: everybody else goes."""
-    if state.estimates.weights(lane.model.name) > state.ledgers[place.device].usable_bytes:
+    """Return the claim of a run that needs the device for itself: everybody else goes.
+
+    None where it wouldn't find its bytes even then, as long as others use so many: it would keep
+    everybody off the device for nothing.
+    """
+    held, ledger = weights(state, place), state.ledgers[place.device]
+    if place.residency not in PRESENT:
+        held = max(held, state.estimates.weights(lane.model.name))
+    if held + state.need(lane) > ledger.usable_bytes - ledger.outside_bytes:
         return None
     victims = tuple(
         each

@@ -51,6 +51,7 @@ class Lane:
         "exclusive",
         "interactive",
         "key",
+        "lacking",
         "model",
         "quality",
         "running",
@@ -80,6 +81,9 @@ class Lane:
         self.unclaimed = 0
         """Jobs of the class that still are in the table, as it was last counted."""
         self.running = 0
+        self.lacking = False
+        """Whether it lacked its model, or its bytes, when it was last looked at: a note of the
+        policy's, made anew in each decision."""
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
         self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))

@@ -84,9 +84,11 @@ def evict(state: State, model: str, device: int, now: float) -> None:
 
 def doom(state: State, placement: Placement) -> None:
     """Let an engine that leaks take no more runs; it goes as soon as it is idle."""
+    if placement.doomed:
+        return  # a run that began before it was noticed shows it again
     placement.doomed = True
     state.doomed.append(placement)
-    state.changed(placement.device)
+    state.reshaped(placement.device)
 
 
 def lose(state: State, model: str, device: int, now: float) -> bool:
@@ -128,4 +130,4 @@ def _check_idle(placement: Placement) -> None:
 
 def _changed(state: State, placement: Placement, now: float) -> None:
     placement.changed_s = now
-    state.changed(placement.device)
+    state.reshaped(placement.device)

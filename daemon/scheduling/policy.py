@@ -18,11 +18,12 @@ from typing import Protocol
 
 from daemon.scheduling.claims import Claim, ClaimBook
 from daemon.scheduling.commands import Command, LoadModel, StartRun
+from daemon.scheduling.judge import STANDS_S, Judge
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import AWAY, PRESENT, Placement, Residency
 from daemon.scheduling.room import lacks_only_bytes, pursue, room_by_device
 from daemon.scheduling.state import State
-from daemon.scheduling.worth import is_worth, load_order, piece_of
+from daemon.scheduling.worth import piece_of
 
 LINGER_S = 0.2
 """A model that has just become idle stays this long although another waits: its next job is
@@ -70,6 +71,8 @@ class IndexPolicy:
         self.linger_s = linger_s
         self.preload = tuple(preload)
         self._book = ClaimBook()
+        self._judge = Judge(self._book)
+        self._none_unused = -1, 0.0
         self._claimed: tuple[int, float, dict[int, Claim]] = (-1, 0.0, {})
 
     def fresh(self) -> "IndexPolicy":
@@ -95,7 +98,7 @@ class IndexPolicy:
         lanes = self._by_right(state, now)
         claims: dict[int, Claim] = {}
         for lane in lanes:
-            if (start := _start(state, lane, claims)) is not None:  # 1
+            if not lane.lacking and (start := _start(state, lane, claims)) is not None:  # 1
                 return start
             if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
                 spared_s = 0.0 if self._has_first_right(lane, now) else self.linger_s
@@ -137,6 +140,8 @@ class IndexPolicy:
                 if placement.residency is Residency.RESIDENT and not placement.runs:
                     moments.append(placement.idle_since_s + self.linger_s)
                     moments.append(placement.idle_since_s + self.max_pass_over_s)
+        if state.waiting and not state.runs and (look_s := self._judge.next_look_s(now)):
+            moments.append(look_s)  # with runs, their ends make us look again
         return min((moment for moment in moments if moment > now), default=None)
 
     def _overdue(self, lane: Lane, now: float) -> bool:
@@ -162,19 +167,20 @@ class IndexPolicy:
         lacking: list[Lane] = []
         running: list[Lane] = []
         for lane in lanes:
+            lane.lacking = _lacks_more_than_slots(state, lane)
             if self._overdue(lane, now):
                 overdue.append(lane)
             elif lane.interactive or lane.exclusive:
                 interactive.append(lane)
-            elif _lacks_only_slots(state, lane):
-                running.append(lane)
-            else:
+            elif lane.lacking:
                 lacking.append(lane)
+            else:
+                running.append(lane)
         overdue.sort(key=lambda lane: lane.since_s)
         interactive.sort(key=lambda lane: lane.head().request.created_s)
         if len(running) > 1:
             running.sort(key=lambda lane: -piece_of(state, lane).rate)
-        return [*overdue, *interactive, *load_order(state, lacking), *running]
+        return [*overdue, *interactive, *self._judge.load_order(state, lacking, now), *running]
 
     def _claim(
         self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
@@ -192,26 +198,41 @@ class IndexPolicy:
             return self._book.best(state, lane, claims, now)
         if _is_behind(state, lane):  # 2
             return None
-        if _lacks_only_slots(state, lane):  # 3
+        if not lane.lacking:  # 3
             return self._claim_for_copy(state, lane, claims, now)
-        claim = self._book.best(state, lane, claims, now)
-        return claim if claim is not None and is_worth(state, claim) else None  # 4
+        return self._judge.worthwhile(state, lane, claims, now)  # 4
 
     def _claim_for_copy(
         self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
     ) -> Claim | None:
         if len(state.ledgers) == 1 or not _pays_a_copy(state, lane):
             return None
+        if not self._any_unused(state, now):
+            return None
         claim = self._book.best(state, lane, claims, now, copy=True)
         if claim is None or not claim.victims:
             return None
-        unused = all(
-            not victim.runs
-            and not state.has_work(victim.model.name)
-            and victim.idle_since_s + self.max_pass_over_s <= now
-            for victim in claim.victims
-        )
+        unused = all(self._unused(state, victim, now) for victim in claim.victims)
         return claim if unused else None
+
+    def _any_unused(self, state: State, now: float) -> bool:
+        """Whether there is such a model at all: every lane asks, and mostly there is none."""
+        shape, until_s = self._none_unused
+        if shape == state.shape and now < until_s:
+            return False
+        if any(self._unused(state, place, now) for place in state.placements.values()):
+            return True
+        self._none_unused = state.shape, now + STANDS_S
+        return False
+
+    def _unused(self, state: State, place: Placement, now: float) -> bool:
+        """Whether a model that is there hasn't been asked for during the whole bound."""
+        return (
+            place.residency is Residency.RESIDENT
+            and not place.runs
+            and place.idle_since_s + self.max_pass_over_s <= now
+            and not state.has_work(place.model.name)
+        )
 
     def _preload(self, state: State, room: Mapping[int, int], now: float) -> Command | None:
         for model in self.preload:
@@ -226,11 +247,11 @@ def _start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | 
     """Start the lane's next request on the least busy placement that may take it."""
     best: Placement | None = None
     for place in state.placements_of[lane.model.name]:
+        if place.residency is not Residency.RESIDENT or (best and place.runs >= best.runs):
+            continue
         claim = claims.get(place.device)
-        if (
-            state.may_start(place, lane)
-            and (best is None or place.runs < best.runs)
-            and (claim is None or not claim.forbids(state, lane, place))
+        if state.free_slots(place, lane) > 0 and (
+            claim is None or not claim.forbids(state, lane, place)
         ):
             best = place
     if best is None:
@@ -249,7 +270,7 @@ def _load_into_room(
     model = lane.model.name
     need = state.estimates.weights(model) + state.need(lane)
     places = state.placements_of[model]
-    if lane.exclusive or not any(n_bytes >= need for n_bytes in room.values()):  # 1
+    if lane.exclusive or need > max(room.values(), default=-1):  # 1
         return None
     loading = any(place.residency is Residency.LOADING for place in places)
     if loading or state.back_offs[model].active(now):
@@ -276,15 +297,15 @@ def _pays_a_copy(state: State, lane: Lane) -> bool:
 def _is_behind(state: State, lane: Lane) -> bool:
     """Whether another lane of the same model is worth more: it runs first."""
     rate = piece_of(state, lane).rate
-    return any(
-        other.waiting and other is not lane and piece_of(state, other).rate > rate
-        for other in state.lanes_by_model[lane.model.name]
-    )
+    for other in state.lanes_by_model[lane.model.name]:
+        if other.waiting and other is not lane and piece_of(state, other).rate > rate:
+            return True
+    return False
 
 
-def _lacks_only_slots(state: State, lane: Lane) -> bool:
-    """Whether the model is somewhere, or comes, and nothing but a slot or budget may be missing."""
-    return any(
-        place.residency in PRESENT and not lacks_only_bytes(state, lane, place)
-        for place in state.placements_of[lane.model.name]
-    )
+def _lacks_more_than_slots(state: State, lane: Lane) -> bool:
+    """Whether the model is nowhere, not even on its way, or only where bytes are missing."""
+    for place in state.placements_of[lane.model.name]:
+        if place.residency in PRESENT and not lacks_only_bytes(state, lane, place):
+            return False
+    return True

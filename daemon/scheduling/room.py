@@ -64,8 +64,10 @@ def room_by_device(state: State, claims: Mapping[int, Claim]) -> dict[int, int]:
 
 def lacks_only_bytes(state: State, lane: Lane, place: Placement) -> bool:
     """Whether the lane would start on the placement if the device had more free bytes."""
-    if lane.exclusive or place.doomed:
+    if place.doomed:
         return not place.runs
+    if lane.exclusive:
+        return not place.runs and not state.alone(place)
     ledger, need = state.ledgers[place.device], state.need(lane)
     return (
         ledger.free_bytes < need

@@ -146,7 +146,7 @@ class Scheduler:
         if ledger.outside_bytes == n_bytes:
             return []
         ledger.outside_bytes = n_bytes
-        self.state.changed(device)
+        self.state.reshaped(device)
         return self._decide(now)
 
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int], now: float) -> list[Command]:

@@ -77,6 +77,11 @@ class State:
         """Counts all changes: for what is worked out once."""
         self.versions = dict.fromkeys(self.ledgers, 0)
         """Counts changes of each device, and of who has work."""
+        self.shapes = dict.fromkeys(self.ledgers, 0)
+        """Counts only changes of what is on each device, not runs that begin or end."""
+        self.shape = 0
+        """Counts these on all devices, classes that run out of work on models that are there, and
+        devices on which the last run ends: a switch may be worth it then that wasn't before."""
         self.loading: set[int] = set()
         """Devices on which a model is being loaded."""
         self.doomed: list[Placement] = []
@@ -107,8 +112,12 @@ class State:
         return (model, quality, False, False) in self._lanes
 
     def need(self, lane: Lane) -> int:
-        """Return the bytes that the lane's next run is promised."""
-        if lane.waiting:
+        """Return the bytes that the lane's next run is promised.
+
+        One that has the device for itself is promised all that there is: it needs as much as the
+        table says, whatever was learned.
+        """
+        if lane.waiting and not lane.exclusive:
             return self.estimates.reservation(lane.head().request)
         return self.estimates.activation(*lane.key)
 
@@ -158,7 +167,7 @@ class State:
         if placement.doomed or placement.device in self.exclusive:
             return 0
         if lane.exclusive:
-            return 1 if self.alone(placement) else 0
+            return 1 if self._has_it_whole(placement, lane) else 0
         slots, need = self.slots(placement, lane), self.need(lane)
         if slots > 0 and need:
             slots = min(slots, self.ledgers[placement.device].room_of(placement.model.name) // need)
@@ -171,13 +180,22 @@ class State:
             for each in self.placements_on[placement.device]
         )
 
+    def _has_it_whole(self, placement: Placement, lane: Lane) -> bool:
+        """Whether a run would have the device for itself, and its bytes beside what others use."""
+        room = self.ledgers[placement.device].room_of(placement.model.name)
+        return self.alone(placement) and room >= self.need(lane)
+
     def _may_enter(self, placement: Placement, lane: Lane) -> bool:
         """Whether a run of the lane could start there now if it found its bytes."""
         return (
             placement.residency is Residency.RESIDENT
             and not placement.doomed
             and placement.device not in self.exclusive
-            and (self.alone(placement) if lane.exclusive else self.slots(placement, lane) > 0)
+            and (
+                self._has_it_whole(placement, lane)
+                if lane.exclusive
+                else self.slots(placement, lane) > 0
+            )
         )
 
     def may_start(self, placement: Placement, lane: Lane) -> bool:
@@ -202,11 +220,18 @@ class State:
         self.changes += 1
         self.versions[device] += 1
 
-    def all_changed(self) -> None:
+    def reshaped(self, device: int) -> None:
+        """Note that more of a device has changed than that a run began or ended."""
+        self.changed(device)
+        self.shapes[device] += 1
+        self.shape += 1
+
+    def _work_changed(self, lane: Lane) -> None:
         """Note that a class has got work, or has none any more: every device may be affected."""
-        self.changes += 1
         for device in self.versions:
-            self.versions[device] += 1
+            self.changed(device)
+        if not lane.backlog and self.present(lane.model.name):
+            self.shape += 1
 
     def count_unclaimed(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Take how many jobs of each class, (model, quality), the table holds unclaimed."""
@@ -217,7 +242,7 @@ class State:
             had_work = lane.backlog > 0
             lane.unclaimed = counts.get((model, quality), 0)
             if had_work != (lane.backlog > 0):
-                self.all_changed()
+                self._work_changed(lane)
 
     def submit(self, request: AdmissionRequest, now: float) -> None:
         """Let a request wait in its lane; raises KeyError for a class that isn't served."""
@@ -233,11 +258,12 @@ class State:
             )
         share_s = self.durations.run_s(lane.key) / lane.quality.concurrency
         tag = self.shares.tag(request.user, share_s) if self._fair else 0.0
-        self.changes += 1
-        if not lane.backlog:
-            self.all_changed()
+        had_work = lane.backlog > 0
         self.waiting[request.id] = lane.add(request, now, tag)
         lane.unclaimed = max(0, lane.unclaimed - 1)
+        self.changes += 1
+        if not had_work:
+            self._work_changed(lane)
         self.waiting_of[request.model] += 1
         self.arrivals[request.model].arrived(now)
 
@@ -248,7 +274,7 @@ class State:
         self.waiting_of[waiting.request.model] -= 1
         self.changes += 1
         if not waiting.lane.backlog:
-            self.all_changed()
+            self._work_changed(waiting.lane)
         return waiting
 
     def start(self, request_id: str, device: int, now: float) -> Run:
@@ -274,6 +300,7 @@ class State:
         self.runs[request_id] = run
         if lane.exclusive:
             self.exclusive[device] = request_id
+            self.reshaped(device)
         return run
 
     def _enter(self, placement: Placement, run: Run, now: float) -> None:
@@ -311,6 +338,7 @@ class State:
         self.changed(placement.device)
         if self.exclusive.get(placement.device) == request_id:
             del self.exclusive[placement.device]
+            self.reshaped(placement.device)
         if placement.load_number != run.load_number:
             return run  # 3, and a successor was loaded
         if placement.residency is Residency.RESIDENT:  # 1
@@ -320,4 +348,6 @@ class State:
             del placement.ends_s[request_id]
             placement.runs_by_quality[run.lane.quality.name] -= 1
             placement.idle_since_s = now
+            if not any(each.runs for each in self.placements_on[placement.device]):
+                self.shape += 1
         return run

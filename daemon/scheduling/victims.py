@@ -1,12 +1,10 @@
 """Who makes room: which models go from a device, and what that costs. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import AWAY, LEAVING, PRESENT, Placement, Residency
 from daemon.scheduling.state import State
-
-Key = Callable[[Placement], tuple[float, ...]]
 
 
 def cheapest(
@@ -22,26 +20,49 @@ def cheapest(
     others = [each for each in state.placements_on[place.device] if each is not place]
     here = [each for each in others if each.residency in PRESENT]
     host = [each for each in others if each.residency is Residency.HOST]
-    idle_first = fewest(state, [*sorted(here, key=least_busy(state, now)), *host], missing)
-    if idle_first is None:
+    if sum(weights(state, each) for each in (*here, *host)) < missing:
         return None
-    least_missed = fewest(state, [*sorted(here, key=_least_missed(state, now)), *host], missing)
-    if least_missed is None or set(map(id, least_missed)) == set(map(id, idle_first)):
-        return idle_first
-    choices = (idle_first, least_missed)
+    missed = {id(each): _missed(state, each, now) for each in here}
+
+    def least_busy(each: Placement) -> tuple[float, ...]:
+        """Not loading, fewest runs, nobody waits, least missed.
+
+        Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
+        """
+        waited_for = not each.runs and state.has_work(each.model.name)
+        loading = each.residency is Residency.LOADING
+        return (loading, each.runs, waited_for, missed[id(each)], each.idle_since_s)
+
+    def least_missed(each: Placement) -> tuple[float, ...]:
+        return (each.residency is Residency.LOADING, missed[id(each)], each.idle_since_s)
+
+    choices = [
+        fewest(state, [*sorted(here, key=key), *host], missing)
+        for key in ((least_busy, least_missed) if len(here) > 1 else (least_busy,))
+    ]
+    first, last = choices[0], choices[-1]
+    if set(map(id, first)) == set(map(id, last)):
+        return first
     return min(choices, key=lambda victims: _loss(state, lane, place, victims, now))
 
 
-def fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement] | None:
-    """Return few of the candidates, the first ones first, that hold `missing` bytes of weights."""
+def _missed(state: State, placement: Placement, now: float) -> float:
+    """Return the seconds of loading that are to be expected again, for the bytes."""
+    again = state.arrivals[placement.model.name].per_second(now) * back_s(state, placement)
+    return again / max(1, weights(state, placement))
+
+
+def fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement]:
+    """Return few of the candidates, the first ones first, that hold `missing` bytes of weights.
+
+    All of them hold so many.
+    """
     chosen: list[Placement] = []
     for candidate in candidates:
         if missing <= 0:
             break
         chosen.append(candidate)
         missing -= weights(state, candidate)
-    if missing > 0:
-        return None
     for candidate in tuple(chosen):
         # An early small one may have become unnecessary by a later large one.
         if missing + weights(state, candidate) <= 0:
@@ -53,33 +74,6 @@ def fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[
 def weights(state: State, placement: Placement) -> int:
     """Return the bytes that would be free without the model."""
     return state.ledgers[placement.device].weights_of(placement.model.name)
-
-
-def least_busy(state: State, now: float) -> Key:
-    """Return the sort key of who goes first: not loading, fewest runs, nobody waits, least missed.
-
-    Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
-    """
-    missed = _least_missed(state, now)
-
-    def key(placement: Placement) -> tuple[float, ...]:
-        waited_for = not placement.runs and state.has_work(placement.model.name)
-        loading = placement.residency is Residency.LOADING
-        return (loading, placement.runs, waited_for, *missed(placement)[1:])
-
-    return key
-
-
-def _least_missed(state: State, now: float) -> Key:
-    """Return the sort key by seconds of loading that are to be expected again, for the bytes."""
-
-    def key(placement: Placement) -> tuple[float, ...]:
-        name = placement.model.name
-        again = state.arrivals[name].per_second(now) * back_s(state, placement)
-        loading = placement.residency is Residency.LOADING
-        return (loading, again / max(1, weights(state, placement)), placement.idle_since_s)
-
-    return key
 
 
 def bytes_needed(state: State, lane: Lane, place: Placement) -> int:

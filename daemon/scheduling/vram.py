@@ -43,6 +43,8 @@ class Ledger:
         """Bytes that others than this worker use, as the driver tells it."""
         self._held = 0
         self._accounts: dict[str, _Account] = {}
+        self._weights: dict[str, int] = {}
+        """Each account's weights and overrun: asked for a hundred times a decision."""
 
     @property
     def held_bytes(self) -> int:
@@ -56,8 +58,7 @@ class Ledger:
 
     def weights_of(self, model: str) -> int:
         """Bytes that the model's weights hold here, 0 when it isn't here."""
-        account = self._accounts.get(model)
-        return 0 if account is None else account.weights + account.overrun
+        return self._weights.get(model, 0)
 
     def reserved_by(self, model: str) -> int:
         """Bytes that the model's runs hold here."""
@@ -89,6 +90,7 @@ class Ledger:
         n_bytes = max(n_bytes, held)
         self._take(n_bytes - held, f"weights of {model}")
         self._accounts[model] = _Account(budget, n_bytes)
+        self._weights[model] = n_bytes
 
     def offload(self, model: str, left_bytes: int) -> None:
         """Keep only what an engine holds whose weights are in the host's memory.
@@ -101,6 +103,7 @@ class Ledger:
         kept = min(left_bytes, account.weights)
         self._held -= account.weights + account.overrun - kept
         account.weights, account.overrun, account.offloaded = kept, 0, True
+        self._weights[model] = kept
 
     def settle_weights(self, model: str, measured: int) -> bool:
         """Replace the expected bytes of a load by the measured ones; False: they don't fit.
@@ -112,6 +115,7 @@ class Ledger:
             raise VramInvariantError(f"{model} isn't being loaded on device {self.device.index}")
         account.settled = True
         extra = measured - account.weights
+        self._weights[model] = measured
         if measured <= account.budget and extra <= max(0, self.free_bytes):
             self._take(extra, f"measured weights of {model}")
             account.weights = measured
@@ -149,6 +153,7 @@ class Ledger:
         if account is None:
             raise VramInvariantError(f"{model} holds nothing on device {self.device.index}")
         self._held -= account.weights + account.overrun + account.reserved
+        del self._weights[model]
 
     def check(self) -> None:
         """Count everything again from the single entries; raises on any difference."""
@@ -157,6 +162,8 @@ class Ledger:
             reserved = sum(account.runs.values())
             overrun += account.overrun
             held += account.weights + account.overrun + reserved
+            if self._weights[model] != account.weights + account.overrun:
+                raise VramInvariantError(f"{model}: {self._weights[model]} bytes of weights kept")
             if reserved != account.reserved:
                 raise VramInvariantError(f"{model}: {account.reserved} kept, {reserved} counted")
             if account.weights + reserved > account.budget:

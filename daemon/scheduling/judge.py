@@ -1,0 +1,75 @@
+"""Which claims are worth it: judged anew only when the answer may have changed. Pure.
+
+Most lanes that lack their model aren't worth a switch, and are asked at every event. A "no" stands
+until weights move somewhere, a class gets work or has none any more, the lane's own work has grown,
+or `STANDS_S` have passed: what else changes, runs that end, changes the answer slowly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daemon.scheduling.claims import Claim, ClaimBook
+from daemon.scheduling.lanes import Lane
+from daemon.scheduling.state import State
+from daemon.scheduling.worth import is_worth, load_order
+
+STANDS_S = 1.0
+"""Seconds that an answer stands: little beside the load that it is about."""
+
+GROWTH = 1.1
+"""Work that has grown by more is judged anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _No:
+    """An answer, and what it was given for."""
+
+    shape: int
+    claimed: tuple[int, ...]
+    backlog: int
+    until_s: float
+
+
+class Judge:
+    """Judges the lanes of one state."""
+
+    def __init__(self, book: ClaimBook) -> None:
+        self._book = book
+        self._no: dict[Lane, _No] = {}
+        self._order: tuple[int, float, list[Lane], list[Lane]] = (-1, 0.0, [], [])
+
+    def worthwhile(
+        self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
+    ) -> Claim | None:
+        """Return the lane's best claim on a device that no other lane claims, if it is worth it."""
+        claimed = tuple(claims)
+        backlog = sum(each.backlog for each in state.lanes_by_model[lane.model.name])
+        no = self._no.get(lane)
+        if (
+            no is not None
+            and no.shape == state.shape
+            and now < no.until_s
+            and backlog <= no.backlog * GROWTH
+            and no.claimed == claimed
+        ):
+            return None
+        claim: Claim | None = None
+        for rough in (True, False):
+            claim = self._book.best(state, lane, claims, now, rough=rough)
+            if claim is None or not is_worth(state, claim):
+                self._no[lane] = _No(state.shape, claimed, backlog, now + STANDS_S)
+                return None
+        return claim
+
+    def next_look_s(self, now: float) -> float | None:
+        """Return when the first of the answers no longer stands."""
+        moments = (no.until_s for lane, no in self._no.items() if lane.waiting)
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def load_order(self, state: State, lacking: list[Lane], now: float) -> list[Lane]:
+        """Order lanes that lack their model by `worth.load_order`; an order stands as a no does."""
+        shape, until_s, before, ordered = self._order
+        if shape != state.shape or now >= until_s or before != lacking:
+            ordered = load_order(state, lacking)
+            self._order = state.shape, now + STANDS_S, lacking, ordered
+        return ordered
