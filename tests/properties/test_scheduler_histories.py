@@ -3,8 +3,9 @@
 import random
 
 import pytest
-from histories import BOUND_S, CLASSES, Histories
-from hypothesis import HealthCheck, given, settings
+from histories import CLASSES, Histories
+from history_world import BOUND_S
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from virtual_gpu import ALL, VIDEO, VirtualGpu, device, model, request
 
@@ -12,6 +13,8 @@ Histories.TestCase.settings = settings(
     max_examples=1000,
     stateful_step_count=50,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestHistories = Histories.TestCase

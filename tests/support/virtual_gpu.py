@@ -1,15 +1,15 @@
-"""A GPU host in virtual time, for tests of the scheduler: carries commands out and counts bytes.
+"""A GPU host in virtual time, for tests of the scheduler: carries commands out.
 
-Its own count of bytes, slots and loads is independent of the ledger's, so that an error there
-doesn't hide itself.
+A `Shadow` counts bytes, slots and loads beside it.
 """
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
+
+from shadow import Shadow
 
 from daemon.jobs import ErrorCode
 from daemon.model_specs import specs_from
@@ -66,141 +66,11 @@ def request(
     quality: str = "fast",
     *,
     at: float = 0.0,
-    interactive: bool = False,
+    user: str | None = None,
     **more: Any,
 ) -> AdmissionRequest:
     """Return a request that was created at that second."""
-    return AdmissionRequest(name, model_name, quality, None, at, interactive, **more)
-
-
-@dataclass
-class ShadowRun:
-    """A run, and the bytes that it uses. A lost one's bytes belong to its dying engine."""
-
-    model: str
-    quality: str
-    device: int
-    n_bytes: int
-    lost: bool = False
-    exclusive: bool = False
-
-
-@dataclass
-class Shadow:
-    """What is really on the devices, counted from the commands and the ends of their acts."""
-
-    models: dict[str, ModelSpec]
-    usable: dict[int, int]
-    weights: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Of engines that aren't gone; a dying one keeps its runs' bytes too."""
-    largest: dict[str, int] = field(default_factory=dict)
-    """The largest weights that were measured within the budget."""
-    outside: dict[int, int] = field(default_factory=dict)
-    """What others use."""
-    host_bytes: int = 0
-    host: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Copies in the host's memory."""
-    offloaded: set[tuple[str, int]] = field(default_factory=set)
-    loading: set[tuple[str, int]] = field(default_factory=set)
-    resident: set[tuple[str, int]] = field(default_factory=set)
-    runs: dict[str, ShadowRun] = field(default_factory=dict)
-
-    def start(self, each: AdmissionRequest, on: int, n_bytes: int) -> None:
-        """Take the bytes that a run was promised; for itself it has the whole device."""
-        assert (each.model, on) in self.resident, f"{each.id} starts on an absent {each.model}"
-        assert not any(run.exclusive and run.device == on for run in self.runs.values())
-        if each.exclusive:
-            assert [key for key in self.weights if key[1] == on] == [(each.model, on)]
-            assert not self._living(each.model, on)
-        self.runs[each.id] = ShadowRun(
-            each.model, each.quality, on, n_bytes, exclusive=each.exclusive
-        )
-        if n_bytes:
-            self.check_promise(on)
-
-    def load(self, name: str, on: int) -> None:
-        assert (name, on) not in self.weights or (name, on) in self.offloaded
-        assert not any(run.exclusive and run.device == on for run in self.runs.values())
-        self.offloaded.discard((name, on))
-        self.loading.add((name, on))
-        expected = max(self.models[name].weights_bytes, self.largest.get(name, 0))
-        grows = expected > self.weights.get((name, on), 0)
-        self.weights[name, on] = max(expected, self.weights.get((name, on), 0))
-        if grows:
-            self.check_promise(on)
-
-    def check_promise(self, on: int) -> None:
-        """Whatever is newly promised is there, beside what others use."""
-        held = sum(self._bytes(name, where) for name, where in self.weights if where == on)
-        used = self.outside.get(on, 0)
-        assert held + used <= self.usable[on], f"device {on}: {held} and {used} of others"
-
-    def offload(self, name: str, on: int) -> None:
-        assert (name, on) in self.resident
-        assert not self._living(name, on), f"{name} is offloaded under its runs"
-        self.resident.discard((name, on))
-        self.host.setdefault((name, on), self.weights[name, on])
-        assert sum(self.host.values()) <= self.host_bytes
-
-    def offload_done(self, name: str, on: int, left: int) -> None:
-        self.offloaded.add((name, on))
-        self.weights[name, on] = min(left, self.weights[name, on])
-
-    def loaded(self, name: str, on: int, measured: int) -> None:
-        self.loading.remove((name, on))
-        self.resident.add((name, on))
-        self.host.pop((name, on), None)
-        self.weights[name, on] = measured
-        if measured <= self.models[name].budget_bytes:
-            self.largest[name] = max(measured, self.largest.get(name, 0))
-
-    def unload(self, name: str, on: int) -> None:
-        assert not self._living(name, on), f"{name} is evicted under its runs"
-        self.resident.discard((name, on))
-        self.offloaded.discard((name, on))
-
-    def lose(self, name: str, on: int) -> None:
-        self.resident.discard((name, on))
-        self.offloaded.discard((name, on))
-        for run in self._living(name, on):
-            self.weights[name, on] += run.n_bytes
-            run.lost = True
-
-    def gone(self, name: str, on: int) -> None:
-        self.loading.discard((name, on))
-        self.resident.discard((name, on))
-        self.offloaded.discard((name, on))
-        self.host.pop((name, on), None)
-        del self.weights[name, on]
-
-    def check(self, overrun: set[tuple[str, int]]) -> None:
-        """Count again. `overrun` are models whose weights took more than anybody promised."""
-        for on, usable in self.usable.items():
-            here = [name for name, where in self.weights if where == on]
-            assert len([1 for _, where in self.loading if where == on]) <= 1
-            held = sum(self._bytes(name, on) for name in here)
-            if not any((name, on) in overrun for name in here):
-                assert held <= usable, f"device {on} holds {held} of {usable}"
-            for name in here:
-                self._check_model(name, on, within_budget=(name, on) not in overrun)
-
-    def _check_model(self, name: str, on: int, *, within_budget: bool) -> None:
-        spec, runs = self.models[name], self._living(name, on)
-        assert len(runs) <= spec.max_concurrent
-        for quality in spec.qualities.values():
-            assert len([run for run in runs if run.quality == quality.name]) <= quality.concurrency
-        if within_budget:
-            assert self._bytes(name, on) <= spec.budget_bytes
-
-    def _living(self, name: str, on: int) -> list[ShadowRun]:
-        return [
-            run
-            for run in self.runs.values()
-            if (run.model, run.device) == (name, on) and not run.lost
-        ]
-
-    def _bytes(self, name: str, on: int) -> int:
-        return self.weights[name, on] + sum(run.n_bytes for run in self._living(name, on))
+    return AdmissionRequest(name, model_name, quality, user, at, **more)
 
 
 class VirtualGpu:
@@ -313,6 +183,7 @@ class VirtualGpu:
                 case RefuseRequest(name, code):
                     self.refused[name] = code
         self.shadow.check(set())
+        self.shadow.compare(self.scheduler.state)
         for ledger in self.scheduler.state.ledgers.values():
             ledger.check()
         assert self.scheduler.tick(self.now) == [], "an event left something undecided"
@@ -336,7 +207,7 @@ class VirtualGpu:
 
     def _offloaded(self, name: str, on: int) -> list[Command]:
         moved = Offloaded(GIB // 2, self.shadow.weights[name, on], 0.0)
-        self.shadow.offload_done(name, on, moved.left_bytes)
+        self.shadow.offload_done(name, on, moved.left_bytes, moved.host_bytes)
         return self._take(self.scheduler.offload_done(name, on, moved, self.now))
 
     def _gone(self, name: str, on: int) -> list[Command]:
