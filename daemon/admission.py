@@ -88,6 +88,8 @@ class GpuAdmissions:
         self._accounting = False
         self.demand_changed: Callable[[], None] = lambda: None
         """Called when more may be demanded than before; intake sets it."""
+        self.engine_leaks: Callable[[str, int], None] = lambda _model, _device: None
+        """Called when an engine goes since it leaks, with its model and device."""
         pool.report_to(self)
 
     def demand(self) -> Sequence[Demand]:
@@ -223,6 +225,8 @@ class GpuAdmissions:
                 case OffloadModel(model, device):
                     self._pool.offload(model, device)
                 case UnloadModel(model, device):
+                    if self._scheduler.state.placements[model, device].doomed:
+                        self.engine_leaks(model, device)
                     self._pool.unload(model, device)
                 case _:
                     assert_never(command)

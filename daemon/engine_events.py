@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+import structlog
+
 from daemon.engines.pool import EngineReports
 from daemon.jobs import JobError
 from daemon.telemetry.metrics import Metrics
 from daemon.values import EngineEnd, Loaded, Offloaded
+
+_log = structlog.get_logger("daemon.engines")
 
 
 @dataclass
@@ -17,6 +21,7 @@ class EngineEvents:
 
     def __post_init__(self) -> None:
         self._dying: set[tuple[str, int]] = set()
+        """Engines that go for another reason than to make room."""
 
     def load_done(self, model: str, device: int, loaded: Loaded) -> None:
         """Time a load."""
@@ -38,8 +43,14 @@ class EngineEvents:
         self._dying.add((model, device))
         self.to.engine_lost(model, device, end)
 
+    def engine_leaks(self, model: str, device: int) -> None:
+        """Tell of an engine that goes since it holds more from run to run."""
+        _log.warning("engine leaks memory: it is replaced", model=model, device=device)
+        self.metrics.scheduling.leaks.labels(model).inc()
+        self._dying.add((model, device))
+
     def unload_done(self, model: str, device: int) -> None:
-        """Count an eviction; an engine that died was counted as such."""
+        """Count an eviction; an engine that died or leaked was counted as such."""
         if (model, device) in self._dying:
             self._dying.discard((model, device))
         else:

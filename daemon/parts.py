@@ -215,7 +215,9 @@ def _gpu(
         host_bytes=host_bytes_of(settings.device, available_memory()),
     )
     admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
-    pool.report_to(EngineEvents(admissions, metrics))
+    events = EngineEvents(admissions, metrics)
+    admissions.engine_leaks = events.engine_leaks
+    pool.report_to(events)
     return pool, admissions
 
 

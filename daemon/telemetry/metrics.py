@@ -185,6 +185,7 @@ class Metrics:
         # From the first state on, what may go wrong stands at 0.
         self._models.load_failures.labels(name)
         self._models.evictions.labels(name)
+        self.scheduling.leaks.labels(name)
         for loss in Loss:
             self._models.engine_deaths.labels(name, loss.value)
 

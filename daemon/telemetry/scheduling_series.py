@@ -1,10 +1,10 @@
 """What the scheduler promised, and what became of it, as time series."""
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class SchedulingSeries:
-    """Promises: of ends, and of memory."""
+    """Promises: of ends, and of memory; and engines that don't keep to theirs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._ends = Gauge(
@@ -27,6 +27,12 @@ class SchedulingSeries:
         self._host = Gauge(
             "ourvidz_host_weights_bytes",
             "Memory of the host in which idle models wait",
+            registry=registry,
+        )
+        self.leaks = Counter(
+            "ourvidz_engine_leaks",
+            "Engines that were replaced since they held more from run to run",
+            ["model"],
             registry=registry,
         )
         self._ends.set(float("nan"))

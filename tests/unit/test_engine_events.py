@@ -63,3 +63,17 @@ def test_each_event_is_passed_on_and_counted() -> None:
     assert sample(metrics, "ourvidz_engine_deaths_total", loss="killed") == 1
     assert sample(metrics, "ourvidz_model_evictions_total") == 1
     assert sample(metrics, "ourvidz_model_load_failures_total") == 1
+
+
+def test_an_engine_that_leaks_is_counted_as_such() -> None:
+    """It made room for nobody, and it didn't die; its successor may be evicted as usual."""
+    metrics = Metrics()
+    events = EngineEvents(Heard(), metrics)
+
+    events.engine_leaks("chat", 0)
+    events.unload_done("chat", 0)
+    assert sample(metrics, "ourvidz_engine_leaks_total") == 1
+    assert not sample(metrics, "ourvidz_model_evictions_total")
+
+    events.unload_done("chat", 0)
+    assert sample(metrics, "ourvidz_model_evictions_total") == 1
