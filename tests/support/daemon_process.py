@@ -161,6 +161,12 @@ class Daemon:
         is_json = response.headers["content-type"].startswith("application/json")
         return response.status_code, response.json() if is_json else response.text
 
+    async def metrics(self) -> dict[str, float]:
+        """Return the values of its series, by name and labels as they are exposed."""
+        _, text = await self.get("/metrics")
+        lines = [line for line in text.splitlines() if line[:1] not in {"#", ""}]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon alone a signal."""
         self.process.send_signal(number)

@@ -77,12 +77,7 @@ async def test_metrics_count_what_happened(direct: Project, daemon: StartDaemon)
             await direct.until(job, "completed")
         assert (await direct.until(bad, "failed"))["error"] == "out of ideas"
         await eventually(lambda: completed(worker, 3))
-        code, text = await worker.get("/metrics")
-        assert code == httpx.codes.OK
-        values = dict(
-            line.rsplit(" ", 1) for line in text.splitlines() if line[:1] not in {"#", ""}
-        )
-        shown = {name: float(value) for name, value in values.items()}
+        shown = await worker.metrics()
 
         def total(*parts: str) -> float:
             return sum(shown[name] for name in shown if all(part in name for part in parts))
