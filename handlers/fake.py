@@ -21,6 +21,7 @@ The request's `fake` field says how a run goes:
 The model's options may hold
 
     load_s, load_fail, load_crash       seconds, a message, an exit status of the load
+    load_needs                          a file without which the load fails
     child                               a command that runs beside the model, as those of vLLM do
     weights                             bytes that the model really holds
     offload                             it can be moved to the host's memory
@@ -67,6 +68,9 @@ def load(spec: ModelSpec) -> "FakeRunner":
         os._exit(int(status))
     if (message := spec.options.get("load_fail")) is not None:
         raise RunError(MODEL_LOAD_FAILED, str(message))
+    needed = spec.options.get("load_needs")
+    if needed is not None and not Path(needed).exists():
+        raise RunError(MODEL_LOAD_FAILED, f"{needed} doesn't exist")
     return FakeRunner(spec)
 
 

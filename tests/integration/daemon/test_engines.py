@@ -57,13 +57,16 @@ async def test_a_job_that_ends_its_engine_twice_is_failed(
         await direct.assert_nothing_held()
 
 
-async def test_innocents_beside_a_killer_complete(direct: Project, daemon: StartDaemon) -> None:
+@pytest.mark.parametrize("deed", [{"crash": 3}, {"broken": True}])
+async def test_innocents_beside_a_killer_complete(
+    direct: Project, daemon: StartDaemon, deed: dict[str, object]
+) -> None:
     """Those who shared the engine lose nothing; the killer alone is failed."""
     async with daemon(direct):
         innocents = [await direct.insert("chat", steps=12, step_s=0.1) for _ in range(3)]
         for job in innocents:
             await direct.until_running(job)
-        killer = await direct.insert("chat", steps=4, step_s=0.05, crash=3)
+        killer = await direct.insert("chat", steps=4, step_s=0.05, **deed)
         row = await direct.until(killer, "failed", within_s=30)
         assert len(await direct.database.runs(killer)) == 2
         for job in innocents:
