@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, book: ClaimBook) -> None:
         self._book = book
         self._no: dict[Lane, _No] = {}
-        self._order: tuple[int, float, list[Lane], list[Lane]] = (-1, 0.0, [], [])
+        self._order: tuple[float, list[Lane], list[Lane]] = (0.0, [], [])
 
     def worthwhile(
         self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
@@ -67,9 +67,9 @@ class Judge:
         return min((moment for moment in moments if moment > now), default=None)
 
     def load_order(self, state: State, lacking: list[Lane], now: float) -> list[Lane]:
-        """Order lanes that lack their model by `worth.load_order`; an order stands as a no does."""
-        shape, until_s, before, ordered = self._order
-        if shape != state.shape or now >= until_s or before != lacking:
+        """Order lanes that lack their model by `worth.load_order`; the same ones now and then."""
+        until_s, before, ordered = self._order
+        if now >= until_s or before != lacking:
             ordered = load_order(state, lacking)
-            self._order = state.shape, now + STANDS_S, lacking, ordered
+            self._order = now + STANDS_S, lacking, ordered
         return ordered
