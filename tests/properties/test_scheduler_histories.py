@@ -1,5 +1,6 @@
 """What holds whatever happens: histories of random events, and waits that have a bound."""
 
+import pickle
 import random
 
 import pytest
@@ -7,17 +8,42 @@ from histories import CLASSES, Histories
 from history_world import BOUND_S
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import rule
 from virtual_gpu import ALL, VIDEO, VirtualGpu, device, model, request
 
-Histories.TestCase.settings = settings(
-    max_examples=1000,
-    stateful_step_count=50,
+from daemon.scheduling.forecast import forecast_of
+
+HISTORIES = settings(
+    max_examples=2000,
+    stateful_step_count=40,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    # Shrinking takes minutes; the failing steps are shown as they are, with their commands.
+    phases=[Phase.reuse, Phase.generate],
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+Histories.TestCase.settings = HISTORIES
 TestHistories = Histories.TestCase
+
+
+class Foretold(Histories):
+    """Histories in which somebody asks when everything will end."""
+
+    @rule()
+    def foretell(self) -> None:
+        """The look ahead changes nothing, and whatever runs has an end."""
+        scheduler, now = self.world.scheduler, self.world.now
+        before = pickle.dumps(scheduler)
+        forecast = forecast_of(scheduler, now)
+
+        assert pickle.dumps(scheduler) == before
+        assert set(scheduler.state.runs) <= set(forecast.ends_s)
+        assert all(end_s > now for end_s in forecast.ends_s.values())
+        assert all(start_s >= now for start_s in forecast.starts_s.values())
+
+
+Foretold.TestCase.settings = settings(HISTORIES, max_examples=200)
+TestForetold = Foretold.TestCase
 
 
 Arrival = tuple[float, tuple[str, str], bool, float]

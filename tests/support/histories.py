@@ -23,6 +23,15 @@ from daemon.scheduling.models import GIB
 CLASSES = [(spec.name, quality) for spec in ALL for quality in spec.qualities]
 ANY = st.integers(0, 15)
 SIZES = [(24,), (21,), (24, 13), (22, 24)]
+KINDS: list[dict[str, object]] = [
+    {"interactive": interactive, "exclusive": exclusive, "size": size, "user": user, **more}
+    for interactive in (False, True)
+    for exclusive in (False, False, False, True)
+    for size in (0, 1 << 20)
+    for user in (None, "a", "b")
+    for more in ({}, {}, {"priority": 5})
+]
+"""Of requests, as often as each shall come."""
 
 _Name = TypeVar("_Name", str, tuple[str, int], int)
 
@@ -42,16 +51,8 @@ class Histories(RuleBasedStateMachine):
     def begin(self, sizes: tuple[int, ...], host_gb: int) -> None:
         self.world = HistoryWorld(sizes, host_gb)
 
-    @rule(
-        pick=st.sampled_from(CLASSES),
-        interactive=st.booleans(),
-        age=st.floats(0, 100),
-        exclusive=st.sampled_from([False, False, False, True]),
-        size=st.sampled_from([0, 1 << 20]),
-        priority=st.sampled_from([0, 0, 5]),
-        user=st.sampled_from([None, "a", "b"]),
-    )
-    def submit(self, pick: tuple[str, str], age: float = 0.0, **more: object) -> None:
+    @rule(pick=st.sampled_from(CLASSES), age=st.integers(0, 100), more=st.sampled_from(KINDS))
+    def submit(self, pick: tuple[str, str], age: int, more: dict[str, object]) -> None:
         name = f"r{len(self.world.submitted)}"
         self.world.submit(request(name, *pick, at=self.world.now - age, **more))
 
@@ -67,14 +68,14 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.world.shadow.runs)
     @rule(
         at=ANY,
-        peak=st.none() | st.floats(0, 25),
+        peak=st.none() | st.integers(0, 25),
         held=st.sampled_from([None, 0, 20]),
         overflowed=st.booleans(),
     )
-    def end_run(self, at: int, peak: float | None, held: int | None, overflowed: bool) -> None:
+    def end_run(self, at: int, peak: int | None, held: int | None, overflowed: bool) -> None:
         measured = Measured(
             completed=not overflowed,
-            peak_bytes=None if peak is None else int(peak * GIB),
+            peak_bytes=None if peak is None else peak * GIB,
             held_bytes=None if held is None else held * GIB,
             overflowed=overflowed,
         )
@@ -93,7 +94,7 @@ class Histories(RuleBasedStateMachine):
         shadow = self.world.shadow
         name, on = nth(shadow.resident, at)
         for held_gb in (100, 150, 200, 250):
-            self.submit((name, "fast"))
+            self.submit((name, "fast"), 0, {})
             running = [
                 run_id for run_id, run in shadow.runs.items() if run in shadow.living(name, on)
             ]
@@ -112,7 +113,11 @@ class Histories(RuleBasedStateMachine):
         self.world.offload_done(left_gb, share)
 
     @precondition(lambda self: self.world.loading)
-    @rule(at=ANY, share=st.sampled_from([0.5, 1.0, 1.0, 1.0, 1.1, 1.6]), offloads=st.booleans())
+    @rule(
+        at=ANY,
+        share=st.sampled_from([0.5, 1.0, 1.0, 1.0, 1.1, 1.6]),
+        offloads=st.sampled_from([True, True, False]),
+    )
     def load_done(self, at: int, share: float, offloads: bool) -> None:
         self.world.load_done(at, share, offloads=offloads)
 
@@ -149,6 +154,13 @@ class Histories(RuleBasedStateMachine):
         world.tell(world.scheduler.engine_gone, name, world.now)
         if (run.model, run.device) in world.unloading:
             world.tell(world.scheduler.engine_lost, run.model, run.device, world.now)
+
+    @rule(steps=st.integers(1, 12))
+    def go_on(self, steps: int) -> None:
+        """Let some time be quiet: what goes on ends well, one after the other."""
+        for _ in range(steps):
+            self.world.go_on()
+            self.world.check()
 
     @rule(seconds=st.floats(0, 30))
     def wait(self, seconds: float) -> None:

@@ -173,16 +173,16 @@ class HistoryWorld:
         for on in self.shadow.usable:
             self.others_use(on, 0)
         for _ in range(1000):
-            if not self._go_on():
+            if not self.go_on():
                 break
             self.bytes_and_slots_hold()
             self.every_request_is_in_one_place()
         assert not self.waiting
 
-    def _go_on(self) -> bool:
+    def go_on(self) -> bool:
         """Let the next thing end well; False: nothing goes on and nobody waits."""
         if self.loading:
-            self.load_done()
+            self.load_done(offloads=self.shadow.host_bytes > 0)
         elif self.offloading:
             self.offload_done()
         elif self.unloading:
