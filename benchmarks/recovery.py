@@ -28,6 +28,7 @@ async def start(dsn: str, folder: str, name: str) -> asyncio.subprocess.Process:
         **os.environ,
         "DATABASE_URL": dsn,
         "OURVIDZ_DEVICE__SIMULATE_GB": "48",
+        "OURVIDZ_PRELOAD": "[]",
         "OURVIDZ_ARTIFACTS__KIND": "local",
         "OURVIDZ_ARTIFACTS__FOLDER": folder,
         "OURVIDZ_STATE_DIR": folder,

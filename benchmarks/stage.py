@@ -45,6 +45,7 @@ def fake_settings(dsn: str, folder: str, **overrides: Any) -> Settings:
         "database": {"dsn": dsn},
         "models": {"chat": FAKE_MODEL},
         "device": {"simulate_gb": 24},
+        "preload": (),
         "artifacts": {"kind": "local", "folder": folder},
         "server": {"port": 0},
         "state_dir": folder,

@@ -66,6 +66,8 @@ def dev_settings(stack: Mapping[str, str], models: Mapping[str, str]) -> dict[st
             "token": stack["worker_token"],
         },
         "device": {"simulate_gb": DEVICE_GB},
+        # Three models at once would only get in one another's way on a few cores.
+        "preload": (),
         "models": {
             "chat": {
                 **small,

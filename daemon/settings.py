@@ -92,8 +92,9 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     max_pass_over_s: Positive = 900.0
     """The longest that jobs of a class may wait with none of them running: then they go first."""
-    preload: tuple[Model, ...] = ()
-    """Models that are loaded whenever there is room and nobody waits, the first one first."""
+    preload: tuple[Model, ...] = (Model.SDXL, Model.CHAT, Model.WAN)
+    """Models that are loaded whenever there is room and nobody waits, the first one first. By
+    default those that fit on a device of 24 GB together: a first job then finds its model."""
     max_held: int = Field(default=64, ge=1)
     """How many jobs may be held at once, those that are being uploaded included."""
     state_dir: Path = Path("~/.local/state/ourvidz-worker")

@@ -32,6 +32,7 @@ class SimulateOptions:
     export: Path | None = None
     gpu: tuple[float, ...] = ()
     compare: tuple[tuple[float, ...], ...] = ()
+    host_gb: tuple[float, ...] = ()
     budget: tuple[tuple[str, float], ...] = ()
     policy: tuple[str, ...] = ()
     as_json: bool = False
@@ -118,6 +119,14 @@ _OPTIONS = (
         type=Host(),
         multiple=True,
         help="A whole host, as its GPUs' GB: once for each host to set side by side.",
+    ),
+    click.option(
+        "--host-gb",
+        type=click.FloatRange(0),
+        multiple=True,
+        metavar="GB",
+        help="The host's memory in which idle models may wait; once for each size to set side by "
+        "side. By default device.host_gb or 0.",
     ),
     click.option(
         "--budget",

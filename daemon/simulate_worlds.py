@@ -67,12 +67,16 @@ def _worlds(
 ) -> Iterator[tuple[str, World]]:
     hosts = [options.gpu, *options.compare] if options.gpu else list(options.compare)
     budgets = dict(options.budget)
+    sizes = options.host_gb or (settings.device.host_gb or 0.0,)
     for capacities in hosts or [(settings.device.simulate_gb or _USUAL_GB,)]:
-        name = _name_of(capacities)
-        yield name, _world(name, capacities, settings, models)
-        if budgets:
-            changed = f"{name}, " + ", ".join(f"{each} {gb:g}" for each, gb in budgets.items())
-            yield changed, _world(changed, capacities, settings, _with_budgets(models, budgets))
+        for host_gb in sizes:
+            name = _name_of(capacities, host_gb if options.host_gb else 0.0)
+            world = _world(name, capacities, settings, models)
+            yield name, replace(world, host_bytes=int(host_gb * GIB))
+            if budgets:
+                changed = f"{name}, " + ", ".join(f"{each} {gb:g}" for each, gb in budgets.items())
+                world = _world(changed, capacities, settings, _with_budgets(models, budgets))
+                yield changed, replace(world, host_bytes=int(host_gb * GIB))
 
 
 def _world(
@@ -99,8 +103,9 @@ def _with_budgets(models: Sequence[ModelSpec], budgets: Mapping[str, float]) -> 
     ]
 
 
-def _name_of(capacities: Sequence[float]) -> str:
+def _name_of(capacities: Sequence[float], host_gb: float) -> str:
+    host = f", host {host_gb:g}" if host_gb else ""
     if len(set(capacities)) == 1:
         times = f"{len(capacities)} x " if len(capacities) > 1 else ""
-        return f"{times}{capacities[0]:g} GB"
-    return " + ".join(f"{gb:g}" for gb in capacities) + " GB"
+        return f"{times}{capacities[0]:g} GB{host}"
+    return " + ".join(f"{gb:g}" for gb in capacities) + f" GB{host}"

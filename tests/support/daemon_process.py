@@ -40,6 +40,7 @@ FAKE_MODELS = {
 USUAL = {
     **FAKE_MODELS,
     "OURVIDZ_DEVICE__SIMULATE_GB": "48",
+    "OURVIDZ_PRELOAD": "[]",
     "OURVIDZ_LOG__LEVEL": "debug",
     "OURVIDZ_STOP__GRACE_S": "10",
 }

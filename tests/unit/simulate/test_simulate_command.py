@@ -223,3 +223,12 @@ def test_refused_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert "of 50 jobs were refused, since no device can take them" in result.stderr
     assert "14 GB  shipped" in result.stdout
+
+
+def test_what_memory_of_the_host_would_save_is_shown_side_by_side() -> None:
+    """Models that wait there come back sooner, so jobs wait less on a device that is too small."""
+    found = rows("--host-gb", "0", "--host-gb", "32", "--gpu", "24")
+
+    without, with_host = found
+    assert [each["host"] for each in found] == ["24 GB", "24 GB, host 32"]
+    assert with_host["loading_s"] < without["loading_s"]
