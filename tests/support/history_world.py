@@ -43,6 +43,8 @@ class HistoryWorld:
         )
         self.now = 0.0
         self.sound = True
+        self.events = 0
+        """So many times was the scheduler told something."""
         self.submitted: dict[str, tuple[AdmissionRequest, float]] = {}
         self.waiting: set[str] = set()
         self.ended: set[str] = set()
@@ -59,7 +61,8 @@ class HistoryWorld:
         self.take(event(*facts))
 
     def take(self, commands: list[Command]) -> None:
-        """Note commands."""
+        """Note what an event led to."""
+        self.events += 1
         for command in commands:
             note(command)
             match command:
