@@ -51,6 +51,24 @@ SHORT_LEASES = {
     "OURVIDZ_LEASES__MARGIN_S": "1",
 }
 
+HELD_BYTES = 400 * 2**20
+"""What each of the models that take turns really holds."""
+
+TAKING_TURNS = {
+    f"OURVIDZ_MODELS__{model}__{name}": value
+    for model in ("SDXL", "VIDEO")
+    for name, value in {
+        # Nearly all of the device, also beside the little that an engine leaves there whose
+        # weights have gone to the host.
+        "BUDGET_GB": "20",
+        "WEIGHTS_GB": "19.7",
+        "FOOTPRINT_GB__FAST": "19.8",
+        "FOOTPRINT_GB__HIGH": "19.8",
+        "OPTIONS__WEIGHTS": str(HELD_BYTES),
+    }.items()
+} | {"OURVIDZ_DEVICE__SIMULATE_GB": "21"}
+"""Two models of which the device holds one at a time."""
+
 
 class Daemon:
     """One run of `python -m daemon`. Leaving the block ends it, in good order if it still runs.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from daemon_process import Daemon
+from daemon_process import HELD_BYTES, TAKING_TURNS, Daemon
 from eventually import eventually
 from projects import Project
 
@@ -126,27 +126,20 @@ async def test_reservations_follow_what_runs_took(direct: Project, daemon: Start
         assert (await worker.metrics())[covered] == 1
 
 
-WHOLE_DEVICE = {
-    f"OURVIDZ_MODELS__{model}__{name}": value
-    for model in ("SDXL", "VIDEO")
-    for name, value in {
-        # Each needs nearly all of the device, also beside the little that the other leaves there.
-        "BUDGET_GB": "20",
-        "WEIGHTS_GB": "19.7",
-        "FOOTPRINT_GB__FAST": "19.8",
-        "FOOTPRINT_GB__HIGH": "19.8",
-        "OPTIONS__OFFLOAD": "true",
-        "OPTIONS__WEIGHTS": str(400 * MIB),
-    }.items()
-} | {"OURVIDZ_DEVICE__SIMULATE_GB": "21", "OURVIDZ_DEVICE__HOST_GB": "2"}
-"""Two models that take turns on a device, and a host with room for both of their weights."""
+ON_THE_HOST = {
+    **TAKING_TURNS,
+    "OURVIDZ_MODELS__SDXL__OPTIONS__OFFLOAD": "true",
+    "OURVIDZ_MODELS__VIDEO__OPTIONS__OFFLOAD": "true",
+    "OURVIDZ_DEVICE__HOST_GB": "2",
+}
+"""The host has room for the weights of both."""
 
 
 async def test_models_that_take_turns_wait_in_the_hosts_memory(
     direct: Project, daemon: StartDaemon
 ) -> None:
     """Their engines live on, and what the moves took and hold is told."""
-    async with daemon(direct, **WHOLE_DEVICE) as worker:
+    async with daemon(direct, **ON_THE_HOST) as worker:
         await direct.until(await direct.insert("sdxl_image_fast"), "completed")
         await direct.until(await direct.insert("video_fast"), "completed")
         engines = worker.engines()
@@ -160,18 +153,18 @@ async def test_models_that_take_turns_wait_in_the_hosts_memory(
         assert (status["models"]["sdxl"], status["models"]["video"]) == ("host", "loaded")
         placements = await placements_of(worker)
         assert placements["sdxl"]["residency"] == "host"
-        assert placements["sdxl"]["host_bytes"] == 400 * MIB
+        assert placements["sdxl"]["host_bytes"] == HELD_BYTES
         assert placements["sdxl"]["weights_bytes"] < 200 * MIB
-        assert placements["video"]["weights_bytes"] >= 400 * MIB
+        assert placements["video"]["weights_bytes"] >= HELD_BYTES
         scheduler = await scheduler_of(worker)
         held = scheduler["host_capacity_bytes"] - scheduler["host_free_bytes"]
-        assert held == 400 * MIB
+        assert held == HELD_BYTES
         moves = {each["model"]: each for each in scheduler["moves"]}
         # Expected were 2 s; the fake's moves take next to no time.
         assert moves["sdxl"]["restore_s"] < 2
         assert moves["sdxl"]["offload_s"] < 2
         metrics = await worker.metrics()
-        assert metrics["ourvidz_host_weights_bytes"] == 400 * MIB
+        assert metrics["ourvidz_host_weights_bytes"] == HELD_BYTES
         assert metrics['ourvidz_model_evictions_total{model="sdxl"}'] == 0
 
 
@@ -179,7 +172,7 @@ async def test_an_engine_killed_on_the_host_costs_nothing(
     direct: Project, daemon: StartDaemon
 ) -> None:
     """Its model is cold again, the host has its memory back, and its next job loads it anew."""
-    async with daemon(direct, **WHOLE_DEVICE) as worker:
+    async with daemon(direct, **ON_THE_HOST) as worker:
         await direct.until(await direct.insert("sdxl_image_fast"), "completed")
         [away] = worker.engines()
         running = await direct.insert("video_fast", steps=30, step_s=0.1)
