@@ -238,7 +238,7 @@ def request_of(run: JobRun, job_type: JobType, params: Mapping[str, Any]) -> Adm
         model=job_type.model,
         quality=job_type.quality,
         user=str(job.user_id) if job.user_id else None,
-        created_s=run.claimed_at,
+        created_s=run.claimed_at - job.queued_s,
         alone=job.engine_losses > 0,
         size=size_of(params),
         priority=job.priority,

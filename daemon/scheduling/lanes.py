@@ -29,6 +29,11 @@ class Waiting:
         return self.lane.clock.at(now).since(self.before)
 
 
+def urgency(priority: int) -> float:
+    """Return by how much a request of this priority weighs more: ten times at 100, less below 0."""
+    return 10.0 ** (max(-100, min(100, priority)) / 100)
+
+
 class Piece:
     """Waiting work: its weight, the seconds to serve it, and the weight served per second."""
 
@@ -124,14 +129,16 @@ class Lane:
     def piece(self, run_s: float) -> "Piece":
         """Return the waiting work, here and in the table, when a run takes so many seconds.
 
-        The last slots may stay empty.
+        The last slots may stay empty. All of it weighs as its first request does.
         """
         count, kept = self.waiting + self.unclaimed, self._piece
-        if kept[0] == count and kept[1] == run_s and kept[2] == self.weight:
+        priority = self.head().request.priority if self.waiting else 0
+        weight = self.weight * urgency(priority) if priority else self.weight
+        if kept[0] == count and kept[1] == run_s and kept[2] == weight:
             return kept[3]
         rounds = -(-count // self.quality.concurrency)
-        piece = Piece(count * self.weight, max(1e-3, rounds * run_s))
-        self._piece = (count, run_s, self.weight, piece)
+        piece = Piece(count * weight, max(1e-3, rounds * run_s))
+        self._piece = (count, run_s, weight, piece)
         return piece
 
     def run_started(self) -> None:
