@@ -102,7 +102,7 @@ class IndexPolicy:
                 return start
             if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
                 spared_s = 0.0 if self._has_first_right(lane, now) else self.linger_s
-                if (step := pursue(state, claim, now - spared_s)) is not None:
+                if (step := pursue(state, claim, now, spared_s)) is not None:
                     return step
                 claims[claim.placement.device] = claim
         room = room_by_device(state, claims)

@@ -10,13 +10,14 @@ from daemon.scheduling.state import State
 from daemon.scheduling.victims import bytes_needed, goes_to_host, weights
 
 
-def pursue(state: State, claim: Claim, idle_since_s: float) -> Command | None:
+def pursue(state: State, claim: Claim, now: float, spared_s: float) -> Command | None:
     """Return what brings a claim nearer now.
 
     0. A run has the device for itself: nothing does.
     1. Who is idle goes only if the bytes will then be free: it may be of use until others have
        drained.
-    2. It goes only if it has been idle since then, or has work: then it was weighed.
+    2. It goes only if it has been idle for `spared_s`, or has work: then it was weighed. The moment
+       is worked out as the deadline is, or rounding would let a tick at the deadline miss it.
     3. The bytes are free: load.
     """
     place = claim.placement
@@ -33,7 +34,8 @@ def pursue(state: State, claim: Claim, idle_since_s: float) -> Command | None:
     for victim in idle:
         if victim.residency not in {Residency.RESIDENT, Residency.HOST}:
             continue
-        if victim.idle_since_s > idle_since_s and not state.has_work(victim.model.name):  # 2
+        spared = victim.idle_since_s + spared_s > now
+        if spared and not state.has_work(victim.model.name):  # 2
             return None
         return put_away(state, victim, to_disk=claim.lane.exclusive)
     if place.residency not in AWAY or place.device in state.loading or free < needed:

@@ -224,6 +224,18 @@ def test_ticks_at_the_deadline_suffice() -> None:
     assert one.tick(30.2) == [UnloadModel("video", 0)]
 
 
+@pytest.mark.parametrize("ended_s", [20.3 + number / 10 for number in range(30)])
+def test_a_tick_at_a_deadline_decides_whatever_its_fraction(ended_s: float) -> None:
+    """No rounding lets the moment pass: nobody would look again before the next event."""
+    one = resident(VIDEO, SDXL, usable=18)
+    one.submit(request("s", "sdxl"), 20)
+    one.run_ended("r", ended_s)
+    deadline = one.next_deadline(ended_s)
+
+    assert deadline == ended_s + 0.2
+    assert one.tick(deadline) == [UnloadModel("video", 0)]
+
+
 def test_a_policy_that_answers_nonsense_is_stopped() -> None:
     """State checks every command, so that a better policy can't be a worse one."""
     one = resident(CHAT, SDXL)
