@@ -30,6 +30,11 @@ LINGER_S = 0.2
 usually being claimed at this moment."""
 
 
+CLAIMS_STAND_S = 0.05
+"""Claims are asked for after each decision, by demand and for accounts: nothing else has changed
+by then than the time, which only makes somebody overdue a moment later."""
+
+
 class Policy(Protocol):
     """Chooses the next command. Reads the state and changes nothing."""
 
@@ -105,6 +110,7 @@ class IndexPolicy:
                 if (step := pursue(state, claim, now, spared_s)) is not None:
                     return step
                 claims[claim.placement.device] = claim
+        self._claimed = state.changes, now, claims
         room = room_by_device(state, claims)
         claimants = {id(claim.lane) for claim in claims.values()}
         for lane in lanes:
@@ -118,8 +124,9 @@ class IndexPolicy:
 
     def claims(self, state: State, now: float) -> dict[int, Claim]:
         """Return the claims by device, as `next_command` would make them."""
-        if self._claimed[:2] == (state.changes, now):
-            return self._claimed[2]
+        changes, at_s, known = self._claimed
+        if changes == state.changes and now <= at_s + CLAIMS_STAND_S:
+            return known
         claims: dict[int, Claim] = {}
         for lane in self._by_right(state, now):
             if (claim := self._claim(state, lane, claims, now)) is not None:
