@@ -1,6 +1,7 @@
 """Lanes: the waiting requests of one model, one quality and one urgency, in fair order."""
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Waiting:
 
 def urgency(priority: int) -> float:
     """Return by how much a request of this priority weighs more: ten times at 100, less below 0."""
-    return 10.0 ** (max(-100, min(100, priority)) / 100)
+    return math.pow(10.0, max(-100, min(100, priority)) / 100)
 
 
 class Piece:
