@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from daemon.job_run import JobRun, Phase
 from daemon.jobs import Completed, Outcome, Progress
 from daemon.scheduling.forecast import Calibration, Forecast
 from daemon.scheduling.seconds import Seen
 
 INTERVAL_S = 1.0
-"""Between two forecasts while jobs are held."""
+"""Between two forecasts while jobs are held, at least."""
+
+MOST_SHARE = 0.02
+"""Of the event loop's time: a forecast of a long queue takes long, and comes less often for it."""
 
 UPLOAD_S = 0.5
 """What storing a result is expected to take, until some were seen."""
@@ -23,6 +28,8 @@ UPLOAD_S = 0.5
 NEWS_S = 2.0
 NEWS_SHARE = 0.1
 """A row is told another moment when it moved by more than both: seconds, and share of the rest."""
+
+_log = structlog.get_logger("daemon.foretelling")
 
 
 @dataclass(slots=True)
@@ -57,9 +64,18 @@ class Foreteller:
     async def run(self) -> None:
         """Look ahead again and again, until cancelled."""
         while True:
+            began_s = self.clock()
             if self.runs:
-                self.look()
-            await asyncio.sleep(INTERVAL_S)
+                self._try_to_look()
+            await asyncio.sleep(pause_s(self.clock() - began_s))
+
+    def _try_to_look(self) -> None:
+        try:
+            self.look()
+        except Exception:  # noqa: BLE001 -- see below
+            # It only foretells: a defect in it must not cost the worker its jobs.
+            self.last = None
+            _log.exception("nothing can be foretold")
 
     def look(self) -> None:
         """Make one forecast, and tell the rows that it is news to."""
@@ -107,3 +123,8 @@ class Foreteller:
                 for (model, quality), seconds in waits.items()
             },
         }
+
+
+def pause_s(took_s: float) -> float:
+    """Return how long to wait after a forecast that took so many seconds."""
+    return max(INTERVAL_S, took_s / MOST_SHARE)

@@ -1,12 +1,13 @@
 """Promised ends: what rows are told, when they are told again, and what promises learn from."""
 
+import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
 import pytest
 from scripted import a_job
 
-from daemon.foretelling import Foreteller
+from daemon.foretelling import Foreteller, pause_s
 from daemon.job_run import JobRun, Phase
 from daemon.jobs import Cancelled, Completed, ErrorCode, Failed, Outcome, Progress, Released
 from daemon.scheduling.forecast import Forecast
@@ -23,9 +24,12 @@ class Bench:
         self.runs: dict[str, JobRun] = {}
         self.left_s: dict[str, float] = {}
         self.told: list[Progress] = []
+        self.error: Exception | None = None
         self.foreteller = Foreteller(self.forecast, self.runs, self.told.append, lambda: self.now)
 
     def forecast(self) -> Forecast:
+        if self.error is not None:
+            raise self.error
         ends_s = {name: self.now + left_s for name, left_s in self.left_s.items()}
         return Forecast(self.now, {}, ends_s, {("video", "fast"): 12.34})
 
@@ -181,3 +185,21 @@ def test_the_report_says_what_the_tables_jobs_will_wait() -> None:
     }
     bench.looks()
     assert bench.foreteller.report_of()["table_waits_s"] == {"video fast": 12.3}
+
+
+def test_forecasts_of_long_queues_come_less_often() -> None:
+    """They hold up the event loop, which claims and finishes jobs: for a fiftieth of its time."""
+    assert [pause_s(took_s) for took_s in (0, 0.001, 0.02, 0.1)] == [1, 1, 1, 5]
+
+
+async def test_a_defect_in_the_forecast_costs_the_worker_nothing() -> None:
+    """The service goes on, without a forecast that may be wrong."""
+    bench, _ = of_one_job(10)
+    bench.error = AssertionError("odd")
+    service = asyncio.create_task(bench.foreteller.run())
+    while bench.foreteller.last is not None:
+        await asyncio.sleep(0)
+
+    assert not service.done()
+    assert bench.foreteller.report_of()["table_waits_s"] == {}
+    service.cancel()
