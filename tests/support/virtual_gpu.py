@@ -124,6 +124,11 @@ class VirtualGpu:
         """Submit at that second."""
         self._at(when, lambda: self.submit(each, run_s=run_s))
 
+    def others_use(self, gb: float, on: int = 0) -> list[Command]:
+        """Let other programs use so many GB of a device from now on."""
+        self.shadow.outside[on] = int(gb * GIB)
+        return self._take(self.scheduler.used_by_others(on, int(gb * GIB), self.now))
+
     def advance(self, until: float) -> None:
         """Let everything happen that is due up to that second."""
         while True:

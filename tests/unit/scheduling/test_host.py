@@ -1,4 +1,4 @@
-"""Weights that wait in the host's memory: how they get there, what they keep, how they come back."""
+"""Weights that wait in the host's memory: how they get there, what they keep, and the way back."""
 
 import pytest
 from virtual_gpu import CHAT, SDXL, VIDEO, VirtualGpu, device, moves, request
