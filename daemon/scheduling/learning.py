@@ -34,14 +34,11 @@ def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
     placement = run.placement
     if measured.overflowed:
         state.estimates.overflowed(run.request, run.promised)
-    elif measured.completed and measured.peak_bytes is not None:
+    if placement.residency is not Residency.RESIDENT or placement.load_number != run.load_number:
+        return  # its engine isn't the one that is there now, with its weights and its neighbours
+    if measured.completed and not measured.overflowed and measured.peak_bytes is not None:
         _learn_peak(state, run, measured.peak_bytes)
-    if (
-        measured.held_bytes is not None
-        and placement.residency is Residency.RESIDENT
-        and placement.load_number == run.load_number
-        and placement.leak.observe(measured.held_bytes)
-    ):
+    if measured.held_bytes is not None and placement.leak.observe(measured.held_bytes):
         moves.doom(state, placement)
 
 

@@ -134,3 +134,51 @@ def test_who_overlapped_another_run_isnt_taken_for_what_the_engine_held() -> Non
 
     assert one.state.runs["c"].promised == TABLE
     assert one.state.estimates.coverage["sdxl", "fast"] == Coverage(2, 2)
+
+
+def test_a_peak_that_is_told_after_its_engine_is_gone_says_nothing() -> None:
+    """Which weights to take from it isn't known any more."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    one.submit(request("a", "sdxl"), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 1.0), 1)
+    one.engine_lost("sdxl", 0, 2)
+    one.unload_done("sdxl", 0, 3)
+    one.run_ended("a", 4, Measured(peak_bytes=SDXL.weights_bytes + GIB))
+
+    assert one.state.estimates.reservation(request("b", "sdxl")) == TABLE
+    assert one.state.estimates.coverage == {}
+
+
+def test_a_run_out_of_memory_teaches_although_its_engine_died_of_it() -> None:
+    """What it was promised wasn't enough, whatever is there now."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    one.submit(request("a", "sdxl"), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 1.0), 1)
+    one.engine_lost("sdxl", 0, 2)
+    one.run_ended("a", 3, Measured(completed=False, overflowed=True))
+
+    assert one.state.estimates.reservation(request("b", "sdxl")) > TABLE
+
+
+def test_shares_of_an_excess_follow_the_most_that_was_promised_at_once() -> None:
+    """Two that overlapped took half as much again as both were promised: so did each."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    for name in "ab":
+        one.submit(request(name, "sdxl"), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 1.0), 1)
+    one.run_ended("a", 2, Measured(peak_bytes=SDXL.weights_bytes + 3 * TABLE))
+
+    assert one.state.estimates.reservation(request("c", "sdxl")) == int(int(1.5 * TABLE) * MARGIN)
+
+
+def test_what_was_learned_is_shown() -> None:
+    """Only what doesn't follow the table."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    one.state.estimates.took(request("a", "sdxl", size=1 << 20, batch=2), 2 * TABLE, TABLE)
+    (shown,) = one.snapshot(0).reservations
+    (coverage,) = one.snapshot(0).coverage
+
+    assert (shown.model, shown.quality, shown.size, shown.batch) == ("sdxl", "fast", 1 << 20, 2)
+    assert shown.reserved_bytes == int(2 * TABLE * MARGIN)
+    assert (coverage.model, coverage.quality) == ("sdxl", "fast")
+    assert (coverage.runs, coverage.covered) == (1, 0.0)
