@@ -1,6 +1,7 @@
 """Lanes: order, leaving from the middle, and that withdrawn entries don't pile up."""
 
-from virtual_gpu import CHAT, request
+import pytest
+from virtual_gpu import CHAT, SDXL, request
 
 from daemon.scheduling.lanes import Lane
 
@@ -40,3 +41,55 @@ def test_being_passed_over_begins_with_the_first_to_wait_or_the_last_end() -> No
     one.run_ended(9)
 
     assert one.since_s == 9
+
+
+def test_the_order_is_priority_then_fair_tag_then_age_then_arrival() -> None:
+    """Each decides only between those that the ones before leave equal."""
+    one = lane()
+    for name, priority, tag, at in [
+        ("later", 0, 1.0, 5),
+        ("last", 0, 1.0, 5),
+        ("older", 0, 1.0, 4),
+        ("fairer", 0, 0.5, 9),
+        ("urgent", 2, 9.0, 9),
+        ("patient", -1, 0.0, 0),
+    ]:
+        one.add(request(name, "chat", at=at, priority=priority), 9, tag)
+    order = []
+    while one.waiting:
+        head = one.head()
+        order.append(head.request.id)
+        one.remove(head)
+
+    assert order == ["urgent", "fairer", "older", "later", "last", "patient"]
+
+
+@pytest.mark.parametrize(("waiting", "rounds"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_waiting_work_is_served_in_rounds(waiting: int, rounds: int) -> None:
+    """SDXL's fast quality runs two at once; the last slot may stay empty."""
+    one = Lane(SDXL, SDXL.qualities["fast"], interactive=False)
+    for number in range(waiting):
+        one.add(request(f"{number}", "sdxl"), 0)
+    piece = one.piece(10.0)
+
+    assert (piece.weight, piece.seconds) == (waiting, 10.0 * rounds)
+    assert piece.rate == waiting / (10.0 * rounds)
+
+
+def test_work_in_the_table_counts_as_work() -> None:
+    """It comes as soon as it is asked for."""
+    one = Lane(SDXL, SDXL.qualities["fast"], interactive=False)
+    one.add(request("a", "sdxl"), 0)
+    assert one.piece(10.0).seconds == 10
+    one.unclaimed = 5
+
+    assert (one.backlog, one.piece(10.0).weight, one.piece(10.0).seconds) == (6, 6, 30)
+    assert one.piece(20.0).seconds == 60
+
+
+def test_a_request_waits_on_the_clock_of_its_lane() -> None:
+    """From what it showed when it came."""
+    one = lane()
+    early, late = one.add(request("a", "chat"), 10), one.add(request("b", "chat"), 15)
+
+    assert (early.waits(20).queue, late.waits(20).queue) == (10, 5)

@@ -8,6 +8,7 @@ from virtual_gpu import SHIPPED, device
 
 from daemon.scheduling import rivals
 from daemon.scheduling.claims import Claim
+from daemon.scheduling.models import GIB
 from daemon.scheduling.policy import IndexPolicy, Policy
 from daemon.scheduling.simulation import Outcome, StandstillError, World
 from daemon.scheduling.state import State
@@ -191,3 +192,31 @@ def test_a_seed_is_a_trace() -> None:
             specs[name[0]].qualities[name[1]].run_s, rel=0.1
         )
     assert all(each.arrives_s == 0 for each in generate(7, 10, SHIPPED))
+
+
+def test_memory_of_the_host_makes_switches_cheaper() -> None:
+    """The second load of each model is a restore; without it, one from disk."""
+    trace = [
+        job(f"{number}", ["sdxl", "video"][number % 2], "high", at=100.0 * number)
+        for number in range(6)
+    ]
+    without = World.of(SHIPPED, [device(21)]).run(trace, IndexPolicy(900))
+    there = World.of(SHIPPED, [device(21)], 64 * GIB).run(trace, IndexPolicy(900))
+
+    assert (without.loads, there.loads) == (6, 6)
+    load_s = {model.name: model.load_s for model in SHIPPED}
+    restore_s = {model.name: model.restore_s for model in SHIPPED}
+    assert without.loading_s == 3 * (load_s["sdxl"] + load_s["video"])
+    assert there.loading_s == pytest.approx(
+        sum(load_s[name] + 2 * restore_s[name] for name in ("sdxl", "video"))
+    )
+    assert there.cost < without.cost
+
+
+def test_interactive_jobs_and_priority_are_taken_from_the_trace() -> None:
+    """As the daemon would have seen them."""
+    jobs = [job(f"{number}", "video", at=1, run_s=20) for number in range(3)]
+    client = TraceJob("client", "video", "fast", 2, 20, interactive=True)
+    urgent = TraceJob("urgent", "video", "fast", 3, 20, priority=5)
+
+    assert order(simulated([*jobs, urgent, client]))[:2] == ["client", "urgent"]
