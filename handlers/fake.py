@@ -22,6 +22,7 @@ The model's options may hold
 
     load_s, load_fail, load_crash       seconds, a message, an exit status of the load
     load_needs                          a file without which the load fails
+    load_waits                          a file that the load waits for
     child                               a command that runs beside the model, as those of vLLM do
     weights                             bytes that the model really holds
     offload                             it can be moved to the host's memory
@@ -64,6 +65,8 @@ def load(spec: ModelSpec) -> "FakeRunner":
     if (command := spec.options.get("child")) is not None:
         subprocess.Popen(command)  # noqa: S603 -- the operator's own settings
     time.sleep(float(spec.options.get("load_s", 0)))
+    while (awaited := spec.options.get("load_waits")) and not Path(awaited).exists():
+        time.sleep(0.01)
     if (status := spec.options.get("load_crash")) is not None:
         os._exit(int(status))
     if (message := spec.options.get("load_fail")) is not None:

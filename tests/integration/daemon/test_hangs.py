@@ -25,7 +25,7 @@ async def test_a_run_that_hangs_is_found_and_pays_alone(
     """Both jobs of the hung engine are given back; the one that hangs again, alone, is failed."""
     impatient = {"OURVIDZ_MODELS__SDXL__OPTIONS__HANG_FLOOR_S": str(HANG_FLOOR_S)}
     async with daemon(direct, **impatient) as worker:
-        innocent = await direct.insert("sdxl_image_fast", steps=35, step_s=0.1)
+        innocent = await direct.insert("sdxl_image_fast", steps=60, step_s=0.1)
         await direct.until_running(innocent)
         [engine] = worker.engines()
         hanging = await direct.insert("sdxl_image_fast", steps=1, step_s=600)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ def timings_of(row: Any) -> dict[str, float]:
 async def test_timings_add_up_to_a_jobs_whole_time(project: Project, daemon: StartDaemon) -> None:
     """A load, a wait behind a full slot, and the run stand under their own names."""
     async with daemon(project, OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_S="1") as worker:
-        first = await project.insert("video_fast", steps=10, step_s=0.1)
+        first = await project.insert("video_fast", steps=20, step_s=0.1)
         await project.until_running(first)
         second = await project.insert("video_fast", steps=5, step_s=0.1)
         loaded = timings_of(await project.until(first, "completed"))
@@ -44,12 +45,12 @@ async def test_timings_add_up_to_a_jobs_whole_time(project: Project, daemon: Sta
         )
 
         assert loaded["load"] >= 1
-        assert loaded["run"] >= 1
+        assert loaded["run"] >= 2
         assert (behind["load"], at_once["load"]) == (0, 0)
         assert behind["queue"] > 0.3
         assert behind["run"] >= 0.5
         for name in ("queue", "vram", "switch"):
-            assert at_once[name] < 0.1
+            assert at_once[name] < TOLERANCE_S
         [run] = await project.database.runs(first)
         kept = json.loads(run["timings"])
         assert {name: round(kept[name], 3) for name in loaded} == loaded
@@ -70,11 +71,11 @@ async def test_rows_that_come_together_wait_in_the_queue(
         await direct.database.owner.execute("commit")
         timings = [timings_of(await direct.until(job, "completed")) for job in jobs]
 
-        queued = sorted(each["queue"] for each in timings)
-        assert queued[0] < 0.3
-        assert queued[1] > 0.5
-        assert queued[2] > 1.1
-        assert max(each["wake_up"] for each in timings) < 0.5
+        _, second, third = sorted(timings, key=lambda each: each["queue"])
+        assert second["queue"] > 0.5
+        assert third["queue"] > 1.1
+        for each in (second, third):
+            assert each["wake_up"] < each["queue"]
 
 
 async def jobs_of(worker: Daemon) -> dict[str, dict[str, Any]]:
@@ -86,7 +87,7 @@ async def test_a_switch_of_models_is_told_apart(direct: Project, daemon: StartDa
     """Until the other's memory is free it is that, and then the load; the status says so too."""
     slow = {"OURVIDZ_MODELS__SDXL__OPTIONS__LOAD_S": "0.5"}
     async with daemon(direct, **TAKING_TURNS, **slow) as worker:
-        running = await direct.insert("video_fast", steps=15, step_s=0.1)
+        running = await direct.insert("video_fast", steps=25, step_s=0.1)
         await direct.until_running(running)
         job = await direct.insert("sdxl_image_fast")
 
@@ -111,10 +112,13 @@ async def left_s(project: Project, job: UUID) -> float | None:
     return left
 
 
-async def test_ends_are_foretold_and_move(direct: Project, daemon: StartDaemon) -> None:
+async def test_ends_are_foretold_and_move(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """For jobs that wait and that run; a run's own pace corrects what was expected at first."""
+    loaded = tmp_path / "loaded"
     settings = {
-        "OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_S": "2.5",
+        "OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_WAITS": str(loaded),
         "OURVIDZ_MODELS__VIDEO__RUN_S__FAST": "600",
     }
     async with daemon(direct, **settings) as worker:
@@ -127,6 +131,7 @@ async def test_ends_are_foretold_and_move(direct: Project, daemon: StartDaemon) 
         report = (await jobs_of(worker))[str(job)]
         assert (report["phase"], report["waits_for"]) == ("waiting", "video is being loaded")
         assert report["estimated_completion"] is not None
+        loaded.touch()
 
         async def corrected() -> bool:
             left = await left_s(direct, job)
@@ -141,8 +146,9 @@ async def test_ends_are_foretold_and_move(direct: Project, daemon: StartDaemon) 
 
 async def test_kept_promises_are_counted(direct: Project, daemon: StartDaemon) -> None:
     """The share of jobs that ended in time is in the status and in the metrics."""
-    async with daemon(direct) as worker:
-        jobs = [await direct.insert("chat", steps=20, step_s=0.1) for _ in range(8)]
+    # Longer than it takes from one look ahead to the next: they are promised an end meanwhile.
+    async with daemon(direct, OURVIDZ_MODELS__CHAT__OPTIONS__LOAD_S="2.5") as worker:
+        jobs = [await direct.insert("chat") for _ in range(8)]
         for job in jobs:
             await direct.until(job, "completed")
 
@@ -152,7 +158,7 @@ async def test_kept_promises_are_counted(direct: Project, daemon: StartDaemon) -
 
         forecast = await eventually(counted)
         assert forecast is not None
-        # Expected were ten seconds each, by the settings.
+        # Expected were twelve seconds for the load and ten for each run, by the settings.
         assert (forecast["kept"], forecast["coverage"]) == (8, 1.0)
         shown = await worker.metrics()
         assert shown["ourvidz_eta_coverage_ratio"] == 1
