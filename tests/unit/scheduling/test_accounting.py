@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from virtual_gpu import ALL, VIDEO, VirtualGpu, device, request, warm
+from virtual_gpu import ALL, VIDEO, VirtualGpu, device, moves, request, warm
 
 from daemon.jobs import ErrorCode
 from daemon.scheduling.reasons import Reason, WaitClock
@@ -86,6 +86,16 @@ def test_a_switch_is_the_time_until_others_have_gone() -> None:
     one.gpu.finish()
 
     assert one.waited("s") == {"switch": 19, "load": 10}
+
+
+def test_bytes_that_are_on_their_way_back_are_a_switch() -> None:
+    """Its model is there; an idle one goes for it, and nobody has to drain any more."""
+    one = Accounted(warm("sdxl", "video"))
+    one.gpu.submit(request("v", "video", "high", interactive=True))
+    one.gpu.finish()
+
+    assert moves(one.gpu) == ["-sdxl"]
+    assert one.waited("v") == {"switch": 1}
 
 
 def test_bytes_of_work_that_goes_on_are_vram() -> None:

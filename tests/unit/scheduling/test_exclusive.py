@@ -131,6 +131,16 @@ def test_what_was_learned_does_not_keep_it_out() -> None:
     assert one.state.runs["x"].promised == GIB
 
 
+def test_it_does_not_start_with_less_than_its_run_takes() -> None:
+    """Its model is there and alone, but other programs have the rest."""
+    gpu = warm("video")
+    gpu.others_use(10)
+    gpu.submit(request("x", "video", exclusive=True))
+    assert started(gpu) == []
+
+    assert gpu.others_use(5) == [StartRun("x", "video", 0)]
+
+
 def test_memory_of_others_that_keeps_it_out_keeps_nobody_else_out() -> None:
     """It waits for other programs to end; whoever fits beside them goes on."""
     gpu = warm("chat")

@@ -7,8 +7,10 @@ from daemon.scheduling.commands import LoadModel, StartRun, UnloadModel
 from daemon.scheduling.leaks import ALLOWED_BYTES, LeakWatch
 from daemon.scheduling.learning import Measured
 from daemon.scheduling.models import GIB
+from daemon.scheduling.moves import doom
 from daemon.scheduling.residency import Residency
 from daemon.scheduling.scheduler import Scheduler
+from daemon.scheduling.victims import goes_to_host
 from daemon.values import Loaded
 
 MIB = 2**20
@@ -81,6 +83,16 @@ def test_a_leaking_engine_is_replaced_when_it_is_idle() -> None:
     ]
     assert ends(one, 50) == []
     assert one.run_ended("next", 51, Measured(held_bytes=11 * GIB)) == []
+
+
+def test_what_a_leaking_engine_holds_is_no_weights_to_keep() -> None:
+    """To put it away costs what it costs to go to disk, and back."""
+    one = serving()
+    place = one.state.placements["sdxl", 0]
+    assert goes_to_host(one.state, place)
+    doom(one.state, place)
+
+    assert not goes_to_host(one.state, place)
 
 
 def test_its_runs_end_and_no_others_begin() -> None:
