@@ -13,6 +13,7 @@ same histories. It ends with 1 when one of them has failed, and prints its steps
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ def live_through(share: Share) -> Seen:
     @seed(share.seed)
     class Counted(Histories):
         @invariant()
-        def counted(self) -> None:
+        def everything_holds(self) -> None:
+            super().everything_holds()
             seen.steps += 1
 
         def teardown(self) -> None:
@@ -88,8 +90,8 @@ def live_through(share: Share) -> Seen:
         run_state_machine_as_test(Counted, settings=look)
     except Exception as error:  # noqa: BLE001  whatever it is, it's a finding
         seen.broken += 1
-        notes = "\n".join(getattr(error, "__notes__", []))
-        print(f"seed {share.seed}: {error!r}\n{notes}", flush=True)
+        told = "".join(traceback.format_exception(error, limit=-3))
+        print(f"seed {share.seed}: {told}", flush=True)
     return seen
 
 
