@@ -1,10 +1,9 @@
 """Scheduling: who may use which device when. Pure: no I/O, no clock, no logger.
 
 Reading order: `models` (what is needed), `vram` (the ledgers), `residency`, `lanes` (who waits),
-`state` and `moves` (all of it, and its changes), `policy` (what to do next) with `claims`,
-`victims`, `room`, `worth` and `judge`, `demand`, `scheduler` (events in, commands out), `snapshot`.
-What is learned: `estimates`, `seconds`, `leaks`, `learning`. Why who waits: `reasons`,
-`accounting`.
-The same core in virtual time: `virtual`, then `forecast` (the live queue) and `simulation` (a
-trace), by which `rivals`, `optimum`, `bound` and `search` are compared.
+`facts`, `state` and `moves` (all of it, and its changes), `policy` (what to do next) with `claims`,
+`victims`, `room`, `worth`, `judge` and `openings`, `demand`, `scheduler` (events in, commands out),
+`snapshot`. What is learned: `estimates`, `seconds`, `leaks`, `learning`. Why who waits: `reasons`,
+`accounting`. The same core in virtual time: `virtual`, then `forecast` (the live queue) and
+`simulation` (a trace), by which `rivals`, `optimum`, `bound` and `search` are compared.
 """

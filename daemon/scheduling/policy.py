@@ -17,11 +17,18 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from daemon.scheduling.claims import Claim, ClaimBook
-from daemon.scheduling.commands import Command, LoadModel, StartRun
+from daemon.scheduling.commands import Command
 from daemon.scheduling.judge import STANDS_S, Judge
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import AWAY, PRESENT, Placement, Residency
-from daemon.scheduling.room import lacks_only_bytes, pursue, room_by_device
+from daemon.scheduling.openings import (
+    is_behind,
+    lacks_more_than_slots,
+    load_into_room,
+    pays_a_copy,
+    start,
+)
+from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.room import pursue, room_by_device
 from daemon.scheduling.state import State
 from daemon.scheduling.worth import piece_of
 
@@ -103,8 +110,8 @@ class IndexPolicy:
         lanes = self._by_right(state, now)
         claims: dict[int, Claim] = {}
         for lane in lanes:
-            if not lane.lacking and (start := _start(state, lane, claims)) is not None:  # 1
-                return start
+            if not lane.lacking and (begin := start(state, lane, claims)) is not None:  # 1
+                return begin
             if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
                 spared_s = 0.0 if self._has_first_right(lane, now) else self.linger_s
                 if (step := pursue(state, claim, now, spared_s)) is not None:
@@ -115,7 +122,7 @@ class IndexPolicy:
         claimants = {id(claim.lane) for claim in claims.values()}
         for lane in lanes:
             if room and id(lane) not in claimants:  # 3
-                load = _load_into_room(state, lane, room, now)
+                load = load_into_room(state, lane, room, now)
                 if load is not None:
                     return load
         if all(state.present(lane.model.name) for lane in lanes):  # 4
@@ -174,7 +181,7 @@ class IndexPolicy:
         lacking: list[Lane] = []
         running: list[Lane] = []
         for lane in lanes:
-            lane.lacking = _lacks_more_than_slots(state, lane)
+            lane.lacking = lacks_more_than_slots(state, lane)
             if self._overdue(lane, now):
                 overdue.append(lane)
             elif lane.interactive or lane.exclusive:
@@ -203,7 +210,7 @@ class IndexPolicy:
             return None
         if self._has_first_right(lane, now):  # 1
             return self._book.best(state, lane, claims, now)
-        if _is_behind(state, lane):  # 2
+        if is_behind(state, lane):  # 2
             return None
         if not lane.lacking:  # 3
             return self._claim_for_copy(state, lane, claims, now)
@@ -212,7 +219,7 @@ class IndexPolicy:
     def _claim_for_copy(
         self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
     ) -> Claim | None:
-        if len(state.ledgers) == 1 or not _pays_a_copy(state, lane):
+        if len(state.ledgers) == 1 or not pays_a_copy(state, lane):
             return None
         if not self._any_unused(state, now):
             return None
@@ -245,74 +252,6 @@ class IndexPolicy:
         for model in self.preload:
             if model in state.models and not state.present(model):
                 lane = state.lanes_by_model[model][0]
-                if (load := _load_into_room(state, lane, room, now)) is not None:
+                if (load := load_into_room(state, lane, room, now)) is not None:
                     return load
         return None
-
-
-def _start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | None:
-    """Start the lane's next request on the least busy placement that may take it."""
-    best: Placement | None = None
-    for place in state.placements_of[lane.model.name]:
-        if place.residency is not Residency.RESIDENT or (best and place.runs >= best.runs):
-            continue
-        claim = claims.get(place.device)
-        if state.free_slots(place, lane) > 0 and (
-            claim is None or not claim.forbids(state, lane, place)
-        ):
-            best = place
-    if best is None:
-        return None
-    return StartRun(lane.head().request.id, lane.model.name, best.device)
-
-
-def _load_into_room(
-    state: State, lane: Lane, room: Mapping[int, int], now: float
-) -> LoadModel | None:
-    """Load the lane's model on the emptiest device with room for weights and run, if any.
-
-    1. No device has the room, it is being loaded, or in back-off: nothing.
-    2. It is there, and its work will be over before another copy is: nothing.
-    """
-    model = lane.model.name
-    need = state.estimates.weights(model) + state.need(lane)
-    places = state.placements_of[model]
-    if lane.exclusive or need > max(room.values(), default=-1):  # 1
-        return None
-    loading = any(place.residency is Residency.LOADING for place in places)
-    if loading or state.back_offs[model].active(now):
-        return None
-    if state.present(model) and not _pays_a_copy(state, lane):  # 2
-        return None
-    roomy = [
-        place for place in places if place.residency in AWAY and room.get(place.device, -1) >= need
-    ]
-    if not roomy:
-        return None
-    # Where its engine waits already it is there soonest.
-    best = max(
-        roomy, key=lambda place: (-state.load_s(place), state.ledgers[place.device].free_bytes)
-    )
-    return LoadModel(model, best.device)
-
-
-def _pays_a_copy(state: State, lane: Lane) -> bool:
-    """Whether the waiting work takes longer than it takes to load another copy."""
-    return piece_of(state, lane).seconds > state.durations.load_s(lane.model.name)
-
-
-def _is_behind(state: State, lane: Lane) -> bool:
-    """Whether another lane of the same model is worth more: it runs first."""
-    rate = piece_of(state, lane).rate
-    for other in state.lanes_by_model[lane.model.name]:
-        if other.waiting and other is not lane and piece_of(state, other).rate > rate:
-            return True
-    return False
-
-
-def _lacks_more_than_slots(state: State, lane: Lane) -> bool:
-    """Whether the model is nowhere, not even on its way, or only where bytes are missing."""
-    for place in state.placements_of[lane.model.name]:
-        if place.residency in PRESENT and not lacks_only_bytes(state, lane, place):
-            return False
-    return True
