@@ -36,5 +36,7 @@ def plot(
         axes.set_xticks([number + 0.33 for number in range(len(loads))])
         axes.set_xticklabels([f"{per_hour} jobs/h" for per_hour in loads])
         axes.set(ylabel="weighted s per job, 24 GB", yscale="log")
+        axes.set_yticks([30, 50, 100, 200, 500], ["30", "50", "100", "200", "500"])
+        axes.minorticks_off()
         axes.legend(fontsize=7)
         figure.savefig(folder / "rivals.svg", bbox_inches="tight", metadata={"Date": None})
