@@ -1,7 +1,6 @@
 """Traces under virtual time, with the shipped policy and with its rivals."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from virtual_gpu import SHIPPED, device
@@ -13,6 +12,7 @@ from daemon.scheduling.policy import IndexPolicy, Policy
 from daemon.scheduling.simulation import Outcome, StandstillError, World
 from daemon.scheduling.state import State
 from daemon.scheduling.trace import MIX, Trace, TraceJob, generate
+
 
 def simulated(trace: Trace, policy: Policy | None = None, *, gb: float = 24) -> Outcome:
     return World.of(SHIPPED, [device(gb)]).run(trace, policy or IndexPolicy(900))

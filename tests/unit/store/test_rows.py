@@ -1,14 +1,11 @@
 """What goes into the functions and comes out, for values that the databases never show."""
 
-import json
 import math
-from typing import Any
-from uuid import UUID
 
 import pytest
 
-from daemon.jobs import Completed, ErrorCode, Finish, Released, Retry
 from daemon.store import rows
+
 
 def test_values_that_aren_t_json_become_text() -> None:
     """A path or an id in a result costs its type, not the job."""
