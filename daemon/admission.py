@@ -23,7 +23,7 @@ from daemon.scheduling.forecast import Forecast, forecast_of
 from daemon.scheduling.learning import Measured
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.snapshot import SchedulerSnapshot
-from daemon.values import AdmissionRequest, Demand, EngineEnd, Loaded, Offloaded
+from daemon.values import AdmissionRequest, Demand, EngineEnd, Loaded, Offloaded, RefusedError
 
 
 class Timer(Protocol):
@@ -217,8 +217,9 @@ class GpuAdmissions:
                     waited = self._scheduler.waited(request_id)
                     savings = self._scheduler.savings(request_id)
                     self._waiting.pop(request_id).grant(engine, waited, savings)
-                case RefuseRequest(request_id, error_code, message):
-                    self._waiting.pop(request_id).refuse(JobError(error_code, message))
+                case RefuseRequest(request_id, error_code, message, waited):
+                    refusal = RefusedError(error_code, message, waited)
+                    self._waiting.pop(request_id).refuse(refusal)
                 case LoadModel(model, device):
                     self._pool.load(model, device)
                     self.demand_changed()

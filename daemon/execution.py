@@ -39,6 +39,7 @@ from daemon.values import (
     Artifact,
     ArtifactFile,
     EngineLostError,
+    RefusedError,
     RunCancelledError,
     RunOutput,
     StepReport,
@@ -117,6 +118,8 @@ class Execution:
             _uncancel()
             return outcome_of_interruption(run.interruption)
         except Exception as error:  # noqa: BLE001  # any defect must end as an outcome
+            if isinstance(error, RefusedError):
+                run.waited_for_gpu(error.waited)
             outcome = outcome_of_error(error, run.job.attempt, losses=run.job.engine_losses)
             if not isinstance(error, JobError | RunCancelledError | EngineLostError):
                 _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
@@ -148,7 +151,7 @@ class Execution:
             run.asks_for_gpu()
             self._step(run, StepReport("waiting_for_gpu", 0.0))
             async with self.admissions.admit(rung.request(asked)) as engine:
-                run.was_granted(engine.waited)
+                run.waited_for_gpu(engine.waited)
                 run.enter(Phase.RUNNING)
                 try:
                     return await engine.run(

@@ -73,8 +73,8 @@ class JobRun:
         if self.asked_at is None:
             self.asked_at = self.clock()
 
-    def was_granted(self, waited: Waits) -> None:
-        """Add why it had to wait for the GPU."""
+    def waited_for_gpu(self, waited: Waits) -> None:
+        """Add why it had to wait for the GPU, until it was granted or refused."""
         self.waits = Waits(*(a + b for a, b in zip(self.waits, waited, strict=True)))
 
     def account(self) -> dict[str, float]:

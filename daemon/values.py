@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from daemon.jobs import ErrorCode, JobError
+
 
 class StoreUnavailableError(Exception):
     """The database can't be reached or gave no answer: the call may or may not have happened.
@@ -205,6 +207,14 @@ class EngineLostError(Exception):
 
 class RunCancelledError(Exception):
     """The run stopped at a step because it was asked to."""
+
+
+class RefusedError(JobError):
+    """A request that waited and can't be granted; `waited` says for how long it did, and why."""
+
+    def __init__(self, error_code: ErrorCode, message: str, waited: "Waits") -> None:
+        super().__init__(error_code, message)
+        self.waited = waited
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What the scheduler decides: acts that somebody else carries out and reports back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from daemon.jobs import ErrorCode
+from daemon.values import NO_WAIT, Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class RefuseRequest:
     request_id: str
     error_code: ErrorCode
     message: str
+    waited: Waits = field(default=NO_WAIT, compare=False, repr=False)
+    """Seconds that it had waited, by reason."""
 
 
 Command = StartRun | LoadModel | OffloadModel | UnloadModel | RefuseRequest

@@ -28,15 +28,21 @@ NOT_MEASURED = Measured()
 
 
 def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
-    """Learn from a run that is about to be forgotten."""
+    """Learn from a run that is about to be forgotten.
+
+    One that had the device for itself was promised all that there is, and may have saved memory:
+    what it took says nothing of the others.
+    """
     if measured.completed:
         state.durations.runs[run.lane.key].observe(now - run.started_s)
     placement = run.placement
-    if measured.overflowed:
+    like_others = not run.lane.exclusive
+    if measured.overflowed and like_others:
         state.estimates.overflowed(run.request, run.promised)
     if placement.residency is not Residency.RESIDENT or placement.load_number != run.load_number:
         return  # its engine isn't the one that is there now, with its weights and its neighbours
-    if measured.completed and not measured.overflowed and measured.peak_bytes is not None:
+    told = measured.completed and not measured.overflowed
+    if told and like_others and measured.peak_bytes is not None:
         _learn_peak(state, run, measured.peak_bytes)
     if measured.held_bytes is not None and placement.leak.observe(measured.held_bytes):
         moves.doom(state, placement)

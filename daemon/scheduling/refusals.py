@@ -43,7 +43,7 @@ class Refusals:
             return []
         return self._leave(
             [
-                RefuseRequest(waiting.request.id, error_code, message)
+                RefuseRequest(waiting.request.id, error_code, message, waiting.waits(now))
                 for lane in self._state.lanes_by_model[model]
                 for waiting in lane
             ]

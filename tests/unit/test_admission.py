@@ -8,7 +8,7 @@ from virtual_gpu import CHAT, SDXL, VIDEO, model, request
 
 from daemon.jobs import ErrorCode, JobError
 from daemon.scheduling.residency import Residency
-from daemon.values import EngineLostError, Loaded
+from daemon.values import EngineLostError, Loaded, RefusedError, Waits
 
 
 async def test_a_request_waits_for_its_model_and_runs() -> None:
@@ -272,3 +272,17 @@ async def test_a_cancellation_goes_straight_to_the_engine() -> None:
         await admission.__aexit__(None, None, None)
 
         assert fake.cancelled == ["a"]
+
+
+async def test_a_refusal_says_for_how_long_its_request_waited_and_why() -> None:
+    """A load that fails after a while was a wait for the load."""
+    async with host(CHAT) as gpu:
+        gpu.load_errors.append(JobError(ErrorCode.MODEL_LOAD_FAILED, "no file"))
+        run = asyncio.create_task(gpu.one_run("a", "chat"))
+        await settled()
+        gpu.clock.advance(7)
+        await gpu.loaded()
+        with pytest.raises(RefusedError) as refused:
+            await run
+
+        assert refused.value.waited == Waits(0, 0, 0, 7)

@@ -42,7 +42,7 @@ class Bench:
 
     async def _live(self, run: JobRun, admission: Any) -> None:
         async with admission as engine:
-            run.was_granted(engine.waited)
+            run.waited_for_gpu(engine.waited)
             run.enter(Phase.RUNNING)
             await asyncio.Event().wait()
 

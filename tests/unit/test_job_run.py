@@ -28,7 +28,7 @@ class Life:
 
     def is_granted(self, **waited: float) -> "Life":
         none = dict.fromkeys(Waits._fields, 0.0)
-        self.run.was_granted(Waits(**{**none, **waited}))
+        self.run.waited_for_gpu(Waits(**{**none, **waited}))
         self.run.enter(Phase.RUNNING)
         return self
 
