@@ -59,8 +59,7 @@ def offload(state: State, model: str, device: int, now: float) -> None:
     if not placement.offloads or placement.doomed:
         raise AssertionError(f"{model} on device {device} can't be offloaded")
     placement.advance(Change.OFFLOAD)
-    if not state.host.held_by(model, device):
-        state.host.hold(model, device, state.ledgers[device].weights_of(model))
+    state.host.hold(model, device, state.ledgers[device].weights_of(model))
     _changed(state, placement, now)
 
 

@@ -145,9 +145,10 @@ def back_s(state: State, placement: Placement) -> float:
 
 
 def goes_to_host(state: State, placement: Placement) -> bool:
-    """Whether the weights would be kept in the host's memory: the engine can, and there is room."""
-    if not placement.offloads or placement.doomed:
+    """Whether the weights would go to the host's memory: the engine can, and there is room.
+
+    Those that are there already go to disk, for what their engine keeps on the device.
+    """
+    if not placement.offloads or placement.doomed or placement.residency is Residency.HOST:
         return False
-    host = state.host
-    kept = host.held_by(placement.model.name, placement.device)
-    return bool(kept) or host.free_bytes >= weights(state, placement)
+    return state.host.free_bytes >= weights(state, placement)

@@ -55,6 +55,15 @@ def test_it_is_promised_all_that_its_budget_leaves() -> None:
     assert run.promised == SDXL.budget_bytes - SDXL.weights_bytes
 
 
+def test_it_may_save_memory_as_far_as_its_engine_can() -> None:
+    """The load has told how far."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    one.submit(request("x", "sdxl", exclusive=True), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 0.0, savings=2), 10)
+
+    assert one.savings("x") == 2
+
+
 def test_nothing_starts_or_loads_beside_it() -> None:
     """Neither what fits, nor what needs no memory at all."""
     gpu = warm("noop")

@@ -176,6 +176,16 @@ def test_what_a_victim_costs_depends_on_where_it_can_wait() -> None:
     assert [back_s(*each) for each in places] == [4, 6]
 
 
+def test_who_waits_there_already_costs_a_way_to_disk_and_back() -> None:
+    """Its engine ends for the bytes that it keeps on the device."""
+    one = waiting_sdxl()
+    place = one.state.placements["sdxl", 0]
+    durations = one.state.durations
+
+    assert leave_s(one.state, place) == durations.unload_s("sdxl")
+    assert back_s(one.state, place) == durations.load_s("sdxl")
+
+
 def test_restores_and_loads_are_learned_apart() -> None:
     """What took ten seconds from disk and two from the host says so of each."""
     one = waiting_sdxl()
