@@ -13,6 +13,7 @@ from virtual_gpu import ALL, VIDEO, VirtualGpu, device, model, request
 
 from daemon.scheduling.forecast import forecast_of
 from daemon.scheduling.scheduler import Scheduler
+from daemon.values import AdmissionRequest
 
 HISTORIES = settings(
     max_examples=2000,
@@ -53,12 +54,12 @@ Foretold.TestCase.settings = settings(HISTORIES, max_examples=200)
 TestForetold = Foretold.TestCase
 
 
-Arrival = tuple[float, tuple[str, str], bool, float]
+Arrival = tuple[float, tuple[str, str], str, float]
 ARRIVALS = st.lists(
     st.tuples(
         st.floats(0, 300),
         st.sampled_from([each for each in CLASSES if each[0] != "noop"]),
-        st.booleans(),
+        st.sampled_from(["row", "row", "client", "alone"]),
         st.floats(0.5, 20),
     ),
     min_size=1,
@@ -66,34 +67,41 @@ ARRIVALS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(ARRIVALS, st.sampled_from([(24,), (21,), (24, 13)]))
-def test_nobody_is_passed_over_for_ever(arrivals: list[Arrival], sizes: tuple[int, ...]) -> None:
+@settings(max_examples=300, deadline=None)
+@given(ARRIVALS, st.sampled_from([(24,), (21,), (24, 13)]), st.sampled_from([0, 64]))
+def test_nobody_is_passed_over_for_ever(
+    arrivals: list[Arrival], sizes: tuple[int, ...], host_gb: int
+) -> None:
     """Each lane gets a run within the bound, and the turns of those that were overdue before it.
 
     A turn is a drain (at most one run), an unload and a load.
     """
-    gpu = VirtualGpu(ALL, [device(size, index) for index, size in enumerate(sizes)])
-    lanes = set()
-    for number, (at, pick, interactive, run_s) in enumerate(arrivals):
-        lanes.add((*pick, interactive))
-        each = request(f"{number}", *pick, at=at, interactive=interactive)
+    devices = [device(size, index) for index, size in enumerate(sizes)]
+    gpu = VirtualGpu(ALL, devices, host_gb=host_gb)
+    for number, (at, pick, kind, run_s) in enumerate(arrivals):
+        each = request(
+            f"{number}", *pick, at=at, interactive=kind == "client", exclusive=kind == "alone"
+        )
         gpu.submit_at(at, each, run_s=run_s)
     gpu.finish()
 
     assert set(gpu.started) == set(gpu.submitted)
     turn_s = 20 + gpu.unload_s + gpu.load_s
+    lanes = {_lane_of(each) for each in gpu.submitted.values()}
     longest = max(_passed_over(gpu, lane) for lane in lanes)
     assert longest <= BOUND_S + len(lanes) * turn_s
 
 
-def _passed_over(gpu: VirtualGpu, lane: tuple[str, str, bool]) -> float:
+LaneKey = tuple[str, str, bool, bool]
+
+
+def _lane_of(each: AdmissionRequest) -> LaneKey:
+    return each.model, each.quality, each.interactive, each.exclusive
+
+
+def _passed_over(gpu: VirtualGpu, lane: LaneKey) -> float:
     """Return the longest time in which somebody of the lane waited and nobody of it ran."""
-    names = [
-        name
-        for name, each in gpu.submitted.items()
-        if (each.model, each.quality, each.interactive) == lane
-    ]
+    names = [name for name, each in gpu.submitted.items() if _lane_of(each) == lane]
     changes = [(gpu.submitted[name].created_s, 1, 0) for name in names]
     changes += [(gpu.started[name], -1, 1) for name in names]
     changes += [(gpu.ended[name], 0, -1) for name in names]
@@ -121,4 +129,4 @@ def test_two_exclusive_models_keep_the_bound_sharply(seed: int) -> None:
     gpu.finish()
 
     for name in ("video", "other"):
-        assert _passed_over(gpu, (name, "fast", False)) <= BOUND_S + 15 + 1 + 10
+        assert _passed_over(gpu, (name, "fast", False, False)) <= BOUND_S + 15 + 1 + 10

@@ -182,3 +182,21 @@ def test_what_was_learned_is_shown() -> None:
     assert shown.reserved_bytes == int(2 * TABLE * MARGIN)
     assert (coverage.model, coverage.quality) == ("sdxl", "fast")
     assert (coverage.runs, coverage.covered) == (1, 0.0)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        Measured(peak_bytes=SDXL.budget_bytes),
+        Measured(completed=False, overflowed=True),
+    ],
+    ids=["took it all", "overflowed"],
+)
+def test_a_run_that_had_the_device_for_itself_teaches_no_reservation(measured: Measured) -> None:
+    """It was promised all that there is, and may have saved memory besides."""
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    one.submit(request("a", "sdxl", exclusive=True), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 1.0), 1)
+    one.run_ended("a", 3, measured)
+
+    assert one.state.estimates.reservation(request("b", "sdxl")) == TABLE
