@@ -177,6 +177,14 @@ def test_two_idle_models_that_block_one_another_do_not_stand_still() -> None:
     assert gpu.started["v1"] < 1040
 
 
+def test_two_models_that_must_go_leave_at_the_same_time() -> None:
+    """The second one doesn't wait for the first one's bytes to be back."""
+    gpu = warm("chat", "sdxl", "video")
+    gpu.submit(request("v", "video", "high", interactive=True))
+
+    assert sorted(moves(gpu)) == ["-chat", "-sdxl"]
+
+
 def test_a_second_device_takes_a_second_copy() -> None:
     """Work that finds every slot taken is spread over devices with room."""
     gpu = VirtualGpu(devices=(device(24), device(24, 1)))
