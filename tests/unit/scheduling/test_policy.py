@@ -179,10 +179,15 @@ def test_two_idle_models_that_block_one_another_do_not_stand_still() -> None:
 
 def test_two_models_that_must_go_leave_at_the_same_time() -> None:
     """The second one doesn't wait for the first one's bytes to be back."""
-    gpu = warm("chat", "sdxl", "video")
-    gpu.submit(request("v", "video", "high", interactive=True))
+    big = model("big", 20, 10, 1, fast=(11, 1), high=(20, 1))
+    gpu = VirtualGpu([CHAT, SDXL, big])
+    for name in ("chat", "sdxl", "big"):
+        gpu.submit(request(f"warm-{name}", name), run_s=1)
+        gpu.advance(gpu.now + 30)
+    gpu.submit(request("b", "big", "high", interactive=True))
 
-    assert sorted(moves(gpu)) == ["-chat", "-sdxl"]
+    assert moves(gpu)[:3] == ["+chat", "+sdxl", "+big"]
+    assert sorted(moves(gpu)[3:]) == ["-chat", "-sdxl"]
 
 
 def test_a_second_device_takes_a_second_copy() -> None:
