@@ -16,7 +16,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.values import AdmissionRequest
 
 HISTORIES = settings(
-    max_examples=2000,
+    max_examples=1500,
     stateful_step_count=40,
     deadline=None,
     # Shrinking takes minutes; the failing steps are shown as they are, with their commands.
@@ -50,7 +50,7 @@ class Foretold(Histories):
         assert all(start_s >= now for start_s in forecast.starts_s.values())
 
 
-Foretold.TestCase.settings = settings(HISTORIES, max_examples=200)
+Foretold.TestCase.settings = settings(HISTORIES, max_examples=150)
 TestForetold = Foretold.TestCase
 
 
