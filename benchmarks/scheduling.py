@@ -108,8 +108,8 @@ def against_optimum(pool: ProcessPoolExecutor, seeds: int, per_hour: int | None)
         beaten = fmean(row[counted] <= row[column] + 1e-9 for _, row in found)
         print(f"{name:22}{fmean(ratios):8.3f}{max(ratios):8.3f}{beaten:14.0%}")
     print(
-        f"{len(proven)} are proven optimal: {names[counted]} {fmean(r[counted] for r in proven):.3f} "
-        f"of these; if the solver's bounds could be reached, "
+        f"{len(proven)} are proven optimal, {fmean(row[counted] for row in proven):.3f} of these "
+        f"for {names[counted]}; if the solver's bounds could be reached, "
         f"{fmean(row[counted] / bound for bound, row in found):.3f} of all"
     )
     return [row[counted] for _, row in found]
