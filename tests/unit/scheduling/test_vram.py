@@ -118,6 +118,16 @@ def test_check_notices_sums_that_went_wrong() -> None:
         book.check()
 
 
+def test_check_notices_weights_that_were_kept_wrongly() -> None:
+    """What policies are told must be what is held."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    book._weights["a"] = 29
+
+    with pytest.raises(VramInvariantError, match="a: 29 bytes of weights kept"):
+        book.check()
+
+
 def test_check_notices_a_model_above_its_budget() -> None:
     """A budget that was passed behind the ledger's back."""
     book = ledger(100)
