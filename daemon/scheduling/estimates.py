@@ -126,7 +126,12 @@ class Estimates:
 
     def learned(self) -> dict[Likeness, int]:
         """Return the reservations that don't follow the table any more, bytes."""
-        return {each: self._reservation(each) for each in self._peaks}
+        reservations = {each: self._reservation(each) for each in self._peaks}
+        return {
+            each: n_bytes
+            for each, n_bytes in reservations.items()
+            if n_bytes != self._table[each.model, each.quality]
+        }
 
     def _learn(self, likeness: Likeness, n_bytes: int) -> None:
         self._peaks.setdefault(likeness, _Peaks()).add(n_bytes)

@@ -6,6 +6,7 @@ from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.reasons import Reason
 from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import Run, State
+from daemon.scheduling.words import why
 
 MOST_WAITING = 100
 """Waiting requests that are shown one by one."""
@@ -249,49 +250,5 @@ def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
         in_table=lane.unclaimed,
         oldest_s=now - min(waiting.submitted_s for waiting in lane),
         reason=lane.clock.reason,
-        why=_why(state, lane, now),
+        why=why(state, lane, now),
     )
-
-
-def _why(state: State, lane: Lane, now: float) -> str:
-    """Say in words why a lane waits."""
-    model = lane.model.name
-    if (back_off := state.back_offs[model]).active(now) and not state.resident(model):
-        return f"loading {model} failed; next try in {back_off.until_s - now:.0f} s"
-    if lane.exclusive and lane.clock.reason is Reason.QUEUE:
-        return "it needs the device for itself"
-    return _in_words(state, lane, model, _others(state, model))
-
-
-def _others(state: State, model: str) -> str:
-    """Name who else is on the devices."""
-    holders = sorted(
-        {
-            each.model.name
-            for place in state.placements_of[model]
-            for each in state.placements_on[place.device]
-            if each is not place and each.residency is not Residency.COLD
-        }
-    )
-    return " and ".join(holders) or "nobody"
-
-
-def _in_words(state: State, lane: Lane, model: str, others: str) -> str:
-    match lane.clock.reason:
-        case Reason.LOAD:
-            return f"{model} is being loaded"
-        case Reason.SWITCH:
-            return f"the memory of {others} is being freed for it"
-        case Reason.VRAM if state.ever_fits(*lane.key):
-            return f"the memory it needs is held by {others}{_outside(state)}"
-        case Reason.VRAM:
-            return "it needs more memory than there is"
-        case Reason.QUEUE:
-            if any(state.may_start(place, lane) for place in state.placements_of[model]):
-                return "its slot is kept for somebody who goes first"
-            return f"every slot of {model} is taken"
-
-
-def _outside(state: State) -> str:
-    used = sum(ledger.outside_bytes for ledger in state.ledgers.values())
-    return f", and {used / 2**30:.1f} GB by other programs" if used else ""

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from virtual_gpu import ALL, VIDEO, VirtualGpu, device, moves, request, warm
+from virtual_gpu import ALL, CHAT, SDXL, VIDEO, VirtualGpu, device, moves, request, warm
 
 from daemon.jobs import ErrorCode
 from daemon.scheduling.reasons import Reason, WaitClock
@@ -168,3 +168,15 @@ def test_the_seconds_of_each_request_add_up(seed: int) -> None:
         waited_s = one.gpu.started[name] - one.gpu.submitted[name].created_s
         assert sum(waits) == pytest.approx(waited_s)
         assert min(waits) >= -1e-9
+
+
+def test_who_waits_for_another_models_load_waits_for_its_turn() -> None:
+    """Nobody holds the memory it needs: models load one by one."""
+    gpu = VirtualGpu([CHAT, SDXL])
+    gpu.submit(request("c", "chat"))
+    gpu.submit(request("s", "sdxl"))
+    gpu.advance(4)
+    (lane,) = [each for each in gpu.scheduler.snapshot(4).lanes if each.model == "sdxl"]
+
+    assert lane.why == "chat is being loaded first: one model at a time"
+    assert gpu.scheduler.state.waiting["s"].waits(4).queue == 4
