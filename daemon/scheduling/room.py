@@ -34,7 +34,8 @@ def pursue(state: State, claim: Claim, now: float, spared_s: float) -> Command |
     for victim in idle:
         if victim.residency not in {Residency.RESIDENT, Residency.HOST}:
             continue
-        spared = victim.idle_since_s + spared_s > now
+        resident = victim.residency is Residency.RESIDENT
+        spared = resident and victim.idle_since_s + spared_s > now
         if spared and not state.has_work(victim.model.name):  # 2
             return None
         return put_away(state, victim, to_disk=claim.lane.exclusive)

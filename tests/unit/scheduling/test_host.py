@@ -224,3 +224,19 @@ def test_a_model_comes_back_where_it_waits() -> None:
     gpu.submit(request("t", "sdxl", "fast"), run_s=1)
 
     assert moves(gpu) == ["+sdxl"]
+
+
+def test_an_engine_that_waits_on_the_host_is_not_spared() -> None:
+    """Its next job doesn't find it on the device anyway, and no deadline would tell of it."""
+    one = Scheduler([SDXL, VIDEO, CHAT], [device(21)], max_pass_over_s=60, host_bytes=64 * GIB)
+    one.submit(request("c", "chat"), 0)
+    one.load_done("chat", 0, Loaded(CHAT.weights_bytes, 0.0, offloads=True), 1)
+    one.submit(request("v", "video", "high"), 2)
+    one.run_ended("c", 5)
+    one.count_unclaimed({("video", "high"): 40}, 5)
+    assert one.submit(request("s", "sdxl", interactive=True), 5.05) == [OffloadModel("chat", 0)]
+    one.withdraw("s", 5.06)
+
+    assert one.offload_done("chat", 0, Offloaded(4 * GIB, CHAT.weights_bytes, 0.0), 5.07) == [
+        UnloadModel("chat", 0)
+    ]
