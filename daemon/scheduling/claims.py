@@ -127,9 +127,16 @@ class ClaimBook:
 
 
 def _cost(claim: Claim) -> tuple[int, int, int]:
-    """Order claims: fewest runs to wait for, fewest evictions, most bytes left."""
+    """Order claims: fewest runs to wait for, fewest evictions, most bytes left.
+
+    Where the model is already, bytes that are left over don't matter, or a claim would change
+    devices with whatever loads there, and others would load and go in turn.
+    """
     runs = sum(victim.runs for victim in claim.victims)
-    return (runs, len(claim.victims), -claim.spare_bytes)
+    spare = claim.spare_bytes
+    if claim.placement.residency in PRESENT:
+        spare = min(0, spare)
+    return (runs, len(claim.victims), -spare)
 
 
 def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim | None:

@@ -199,3 +199,18 @@ def test_it_loads_as_soon_as_the_bytes_of_the_others_are_free() -> None:
 
     assert one.submit(request("x", "whole", exclusive=True), 20) == [UnloadModel("chat", 0)]
     assert one.unload_done("chat", 0, 21) == [LoadModel("whole", 0)]
+
+
+def test_its_claim_and_a_queues_do_not_change_devices_with_what_loads_there() -> None:
+    """Or wan would load where there is room, make the claims change places, and go, for ever."""
+    gpu = VirtualGpu([VIDEO, WAN], [device(22), device(24, 1)])
+    for number in range(8):
+        at = 0 if number < 4 else 11
+        gpu.submit_at(at, request(f"v{number}", "video", interactive=True), run_s=300)
+    gpu.submit_at(20, request("x", "video", at=1, exclusive=True, interactive=True), run_s=5)
+    gpu.submit_at(31, request("w", "wan", at=31, interactive=True), run_s=5)
+    gpu.advance(290)
+
+    assert [each for each in moves(gpu) if "wan" in each] in (["+wan"], ["+wan1"], [])
+    gpu.finish()
+    assert set(gpu.ended) == set(gpu.submitted)
