@@ -4,6 +4,8 @@ The scheduler alone calls these. An engine that is gone gives everything back; o
 keeps what it says it keeps.
 """
 
+from dataclasses import replace
+
 from daemon.scheduling.leaks import LeakWatch
 from daemon.scheduling.residency import Change, Placement, Residency
 from daemon.scheduling.state import State
@@ -47,6 +49,7 @@ def loaded(state: State, model: str, device: int, measured: Loaded, now: float) 
     placement.idle_since_s = now
     placement.offloads, placement.savings = measured.offloads, measured.savings
     state.host.release(model, device)
+    state.tried_alone.discard(model)
     if measured.weights_bytes <= placement.model.budget_bytes:
         state.estimates.weights_measured(model, measured.weights_bytes)
     return state.ledgers[device].settle_weights(model, measured.weights_bytes)
@@ -118,6 +121,26 @@ def gone(state: State, model: str, device: int, now: float, *, failed: bool = Fa
     placement.leak = LeakWatch()
     state.ledgers[device].release_model(model)
     state.host.release(model, device)
+
+
+def retry_alone(state: State, model: str, device: int, now: float) -> bool:
+    """Let the model's next request have a device for itself, since its load found too little.
+
+    The memory was there by all accounts: whoever shares the device took more than it told. False:
+    nobody did, nobody waits, or that was tried before.
+    """
+    alone = all(each.residency is Residency.COLD for each in state.placements_on[device])
+    lane = next((each for each in state.lanes_by_model[model] if each.waiting), None)
+    if alone or lane is None or lane.exclusive or model in state.tried_alone:
+        state.tried_alone.discard(model)
+        return False
+    state.tried_alone.add(model)
+    before = state.leave(lane.head().request.id)
+    state.submit(replace(before.request, exclusive=True), now)
+    after = state.waiting[before.request.id]
+    after.submitted_s = before.submitted_s
+    after.before = after.before.since(before.waits(now))
+    return True
 
 
 def _check_idle(placement: Placement) -> None:

@@ -18,7 +18,7 @@ def pursue(state: State, claim: Claim, now: float, spared_s: float) -> Command |
        drained.
     2. It goes only if it has been idle for `spared_s`, or has work: then it was weighed. The moment
        is worked out as the deadline is, or rounding would let a tick at the deadline miss it.
-    3. The bytes are free: load.
+    3. The bytes are free: load; who needs the device for itself, only when all others are gone.
     """
     place = claim.placement
     here = state.placements_on[place.device]
@@ -39,9 +39,10 @@ def pursue(state: State, claim: Claim, now: float, spared_s: float) -> Command |
         if spared and not state.has_work(victim.model.name):  # 2
             return None
         return put_away(state, victim, to_disk=claim.lane.exclusive)
-    if place.residency not in AWAY or place.device in state.loading or free < needed:
-        return None
-    return LoadModel(place.model.name, place.device)  # 3
+    able = place.residency in AWAY and place.device not in state.loading and free >= needed
+    if able and (not claim.lane.exclusive or state.alone(place)):  # 3
+        return LoadModel(place.model.name, place.device)
+    return None
 
 
 def put_away(state: State, place: Placement, *, to_disk: bool = False) -> Command:

@@ -107,8 +107,16 @@ class Scheduler:
     def load_failed(
         self, model: str, device: int, error_code: ErrorCode, message: str, now: float
     ) -> list[Command]:
-        """The load failed and its engine is gone: answer everybody who waits for the model."""
+        """The load failed and its engine is gone.
+
+        1. It ran out of memory beside others: the next request is tried alone on a device, once.
+        2. Otherwise everybody who waits for the model is answered.
+        """
         moves.gone(self.state, model, device, now, failed=True)
+        if error_code is ErrorCode.VRAM_OVERFLOW and moves.retry_alone(  # 1
+            self.state, model, device, now
+        ):
+            return self._decide(now)
         refused = self._refusals.load_failed(model, error_code, message, now)
         return [*refused, *self._decide(now)]
 

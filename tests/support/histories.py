@@ -122,9 +122,9 @@ class Histories(RuleBasedStateMachine):
         self.world.load_done(at, share, offloads=offloads)
 
     @precondition(lambda self: self.world.loading)
-    @rule(at=ANY)
-    def load_failed(self, at: int) -> None:
-        self.world.load_failed(at)
+    @rule(at=ANY, overflow=st.booleans())
+    def load_failed(self, at: int, overflow: bool) -> None:
+        self.world.load_failed(at, overflow=overflow)
 
     @precondition(lambda self: self.world.unloading)
     @rule(at=ANY)

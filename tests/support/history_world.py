@@ -4,6 +4,7 @@ The world counts bytes by itself (`shadow`), independently of the ledgers.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import note
@@ -87,6 +88,8 @@ class HistoryWorld:
         self.waiting.remove(name)
         each, submitted_s = self.submitted[name]
         run, estimates = self.scheduler.state.runs[name], self.scheduler.state.estimates
+        # One whose model found too little memory gets a device for itself, without asking for it.
+        each = replace(each, exclusive=run.request.exclusive)
         self.shadow.start(each, on, run.promised)
         # Whoever has a device for himself takes what is there, once it is enough by the table.
         by_table, learned = estimates.activation(*run.lane.key), estimates.reservation(each)
@@ -129,11 +132,11 @@ class HistoryWorld:
             self.overrun.add((name, on))
         self.take(commands)
 
-    def load_failed(self, at: int) -> None:
-        """Let a load fail."""
+    def load_failed(self, at: int, *, overflow: bool = False) -> None:
+        """Let a load fail, for want of memory or for another reason."""
         name, on = self.loading.pop(at % len(self.loading))
         self.shadow.gone(name, on)
-        code = ErrorCode.MODEL_LOAD_FAILED
+        code = ErrorCode.VRAM_OVERFLOW if overflow else ErrorCode.MODEL_LOAD_FAILED
         self.tell(self.scheduler.load_failed, name, on, code, "bad", self.now)
 
     def offload_done(self, left_gb: float = 0.4, share: float = 1.0) -> None:

@@ -15,7 +15,8 @@ from virtual_gpu import (
     warm,
 )
 
-from daemon.scheduling.commands import LoadModel, StartRun, UnloadModel
+from daemon.jobs import ErrorCode
+from daemon.scheduling.commands import Command, LoadModel, RefuseRequest, StartRun, UnloadModel
 from daemon.scheduling.models import GIB
 from daemon.scheduling.scheduler import Scheduler
 from daemon.values import Loaded
@@ -30,7 +31,7 @@ def test_everybody_else_goes_first() -> None:
 
     assert sorted(moves(gpu)) == ["+sdxl", "-chat", "-wan"]
     assert [at for at, command in gpu.log if isinstance(command, UnloadModel)] == [1020, 1020]
-    assert gpu.started["x"] == 1020 + 10
+    assert gpu.started["x"] == 1020 + 1 + 10
 
 
 def test_its_own_model_stays_but_drains() -> None:
@@ -162,7 +163,7 @@ def test_memory_of_others_that_keeps_it_out_keeps_nobody_else_out() -> None:
     gpu.others_use(0)
     gpu.finish()
 
-    assert gpu.started["x"] == 1200 + 10
+    assert gpu.started["x"] == 1200 + 1 + 10
 
 
 def test_a_lost_engine_ends_its_exclusiveness_with_its_run() -> None:
@@ -214,3 +215,48 @@ def test_its_claim_and_a_queues_do_not_change_devices_with_what_loads_there() ->
     assert [each for each in moves(gpu) if "wan" in each] in (["+wan"], ["+wan1"], [])
     gpu.finish()
     assert set(gpu.ended) == set(gpu.submitted)
+
+
+def out_of_memory(gpu: VirtualGpu, name: str) -> list[Command]:
+    """Let the load of a model that is under way run out of memory."""
+    code = ErrorCode.VRAM_OVERFLOW
+    return gpu.scheduler.load_failed(name, 0, code, "out of memory", gpu.now)
+
+
+def test_a_load_that_runs_out_of_memory_beside_others_is_tried_alone() -> None:
+    """One request gets the device for itself; the others wait for what comes of it."""
+    gpu = VirtualGpu([CHAT, SDXL])
+    one = gpu.scheduler
+    one.submit(request("c", "chat"), 0)
+    one.load_done("chat", 0, Loaded(CHAT.weights_bytes, 0.0), 1)
+    one.run_ended("c", 2)
+    one.submit_all([request("a", "sdxl"), request("b", "sdxl")], 3)
+    gpu.now = 7
+    assert out_of_memory(gpu, "sdxl") == [UnloadModel("chat", 0)]
+    assert one.unload_done("chat", 0, 8) == [LoadModel("sdxl", 0)]
+
+    assert one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 0.0), 9) == [
+        StartRun("a", "sdxl", 0)
+    ]
+    assert sum(one.waited("a")) == 6
+    assert one.run_ended("a", 10) == [StartRun("b", "sdxl", 0)]
+
+
+def test_a_load_that_runs_out_of_memory_alone_is_a_failed_load() -> None:
+    """There is nobody left who could make room: all are told, and loads back off."""
+    gpu = VirtualGpu([CHAT, SDXL])
+    one = gpu.scheduler
+    one.submit(request("c", "chat"), 0)
+    one.load_done("chat", 0, Loaded(CHAT.weights_bytes, 0.0), 1)
+    one.run_ended("c", 2)
+    one.submit_all([request("a", "sdxl"), request("b", "sdxl")], 3)
+    gpu.now = 7
+    out_of_memory(gpu, "sdxl")
+    one.unload_done("chat", 0, 8)
+    refused = out_of_memory(gpu, "sdxl")
+
+    assert sorted(each.request_id for each in refused if isinstance(each, RefuseRequest)) == [
+        "a",
+        "b",
+    ]
+    assert one.state.back_offs["sdxl"].failures == 1
