@@ -53,6 +53,7 @@ class Lane:
         "_heap",
         "_number",
         "_piece",
+        "_prioritised",
         "clock",
         "exclusive",
         "interactive",
@@ -96,6 +97,8 @@ class Lane:
         self.clock = WaitClock()
         self._heap: list[tuple[int, float, float, int, Waiting]] = []
         self._number = 0
+        self._prioritised = 0
+        """How many that wait have a priority: mostly none, and nobody need look."""
 
     def add(self, request: AdmissionRequest, now: float, tag: float = 0.0) -> Waiting:
         """Append a request in the order of priority, fair tag, age, arrival."""
@@ -106,6 +109,7 @@ class Lane:
         entry = (-request.priority, tag, request.created_s, self._number, waiting)
         heapq.heappush(self._heap, entry)
         self.waiting += 1
+        self._prioritised += request.priority != 0
         return waiting
 
     def head(self) -> Waiting:
@@ -118,6 +122,7 @@ class Lane:
         """Take a request out: it starts, is refused or was withdrawn."""
         waiting.gone = True
         self.waiting -= 1
+        self._prioritised -= waiting.request.priority != 0
         if len(self._heap) > 2 * self.waiting + _SLACK:
             self._heap = [entry for entry in self._heap if not entry[-1].gone]
             heapq.heapify(self._heap)
@@ -133,8 +138,9 @@ class Lane:
         The last slots may stay empty. All of it weighs as its first request does.
         """
         count, kept = self.waiting + self.unclaimed, self._piece
-        priority = self.head().request.priority if self.waiting else 0
-        weight = self.weight * urgency(priority) if priority else self.weight
+        weight = self.weight
+        if self._prioritised:
+            weight *= urgency(self.head().request.priority)
         if kept[0] == count and kept[1] == run_s and kept[2] == weight:
             return kept[3]
         rounds = -(-count // self.quality.concurrency)
