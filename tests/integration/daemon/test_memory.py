@@ -191,3 +191,20 @@ async def test_an_engine_killed_on_the_host_costs_nothing(
             row = await direct.until(each, "completed")
             assert row["attempts"] == 1
             assert len(await direct.database.runs(each)) == 1
+
+
+async def test_models_are_loaded_ahead_where_there_is_room(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Nobody has asked for them: a first job finds its model, and waits for no load."""
+    async with daemon(direct, OURVIDZ_PRELOAD='["sdxl", "wan"]') as worker:
+
+        async def resident() -> bool:
+            placements = await placements_of(worker)
+            loaded = [name for name, each in placements.items() if each["residency"] == "resident"]
+            return loaded == ["sdxl", "wan"]
+
+        await eventually(resident)
+        row = await direct.until(await direct.insert("sdxl_image_fast"), "completed")
+
+        assert json.loads(row["result"])["timings"]["load"] == 0
