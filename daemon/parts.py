@@ -164,8 +164,7 @@ def build(
     progress = ProgressWriter(store, leases.apply)
     runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
-    events = RunEvents(metrics, foreteller)
-    outbox = Outbox(store)
+    events, outbox = RunEvents(metrics, foreteller), Outbox(store)
     quarantine = Quarantine(admissions)
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
     execution = Execution(
