@@ -75,8 +75,6 @@ class Facts:
         """Devices on which a model is being loaded."""
         self.doomed: list[Placement] = []
         """Placements whose engines leak."""
-        self.tried_alone: set[str] = set()
-        """Models whose last load ran out of memory, and that are tried alone on a device now."""
         self.exclusive: dict[int, str] = {}
         """The run that has a device for itself."""
         self.waiting: dict[str, Waiting] = {}

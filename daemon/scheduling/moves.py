@@ -49,7 +49,6 @@ def loaded(state: State, model: str, device: int, measured: Loaded, now: float) 
     placement.idle_since_s = now
     placement.offloads, placement.savings = measured.offloads, measured.savings
     state.host.release(model, device)
-    state.tried_alone.discard(model)
     if measured.weights_bytes <= placement.model.budget_bytes:
         state.estimates.weights_measured(model, measured.weights_bytes)
     return state.ledgers[device].settle_weights(model, measured.weights_bytes)
@@ -127,14 +126,14 @@ def retry_alone(state: State, model: str, device: int, now: float) -> bool:
     """Let the model's next request have a device for itself, since its load found too little.
 
     The memory was there by all accounts: whoever shares the device took more than it told. False:
-    nobody did, nobody waits, or that was tried before.
+    nobody did, or nobody waits that wasn't tried so before. No request is tried so twice, since
+    alone a load fails for good.
     """
     alone = all(each.residency is Residency.COLD for each in state.placements_on[device])
-    lane = next((each for each in state.lanes_by_model[model] if each.waiting), None)
-    if alone or lane is None or lane.exclusive or model in state.tried_alone:
-        state.tried_alone.discard(model)
+    lanes = (each for each in state.lanes_by_model[model] if each.waiting and not each.exclusive)
+    lane = next(lanes, None)
+    if alone or lane is None:
         return False
-    state.tried_alone.add(model)
     before = state.leave(lane.head().request.id)
     state.submit(replace(before.request, exclusive=True), now)
     after = state.waiting[before.request.id]

@@ -12,6 +12,7 @@ from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.models import ModelSpec, QualitySpec
 from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.room import lacks_only_bytes
 from daemon.scheduling.state import State
 
 
@@ -70,7 +71,7 @@ class RivalPolicy:
         need = state.need(lane)
         places = state.placements_of[model]
         for place in places:
-            if place.residency is Residency.RESIDENT and _lacks_bytes(state, lane, place):
+            if place.residency is Residency.RESIDENT and lacks_only_bytes(state, lane, place):
                 return _evict(state, place, need)
         need += state.estimates.weights(model)
         cold = [place for place in places if place.residency is Residency.COLD]
@@ -103,7 +104,7 @@ def _lacks_room(state: State, lane: Lane, now: float) -> bool:
     model = lane.model.name
     if state.present(model):
         return any(
-            place.residency is Residency.RESIDENT and _lacks_bytes(state, lane, place)
+            place.residency is Residency.RESIDENT and lacks_only_bytes(state, lane, place)
             for place in state.placements_of[model]
         )
     return not state.back_offs[model].active(now)
@@ -118,15 +119,6 @@ def _start(state: State, lane: Lane) -> StartRun | None:
         if state.may_start(place, lane):
             return StartRun(lane.head().request.id, lane.model.name, place.device)
     return None
-
-
-def _lacks_bytes(state: State, lane: Lane, place: Placement) -> bool:
-    need = state.need(lane)
-    return (
-        state.slots(place, lane) > 0
-        and state.ledgers[place.device].budget_room_of(lane.model.name) >= need
-        and state.ledgers[place.device].free_bytes < need
-    )
 
 
 def _oldest(lane: Lane) -> float:

@@ -109,7 +109,7 @@ class Scheduler:
     ) -> list[Command]:
         """The load failed and its engine is gone.
 
-        1. It ran out of memory beside others: the next request is tried alone on a device, once.
+        1. It ran out of memory beside others: the next request is tried alone on a device.
         2. Otherwise everybody who waits for the model is answered.
         """
         moves.gone(self.state, model, device, now, failed=True)

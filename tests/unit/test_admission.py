@@ -7,6 +7,7 @@ from admission_host import host, settled
 from virtual_gpu import CHAT, SDXL, VIDEO, model, request
 
 from daemon.jobs import ErrorCode, JobError
+from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
 from daemon.values import EngineLostError, Loaded, RefusedError, Waits
 
@@ -286,3 +287,37 @@ async def test_a_refusal_says_for_how_long_its_request_waited_and_why() -> None:
             await run
 
         assert refused.value.waited == Waits(0, 0, 0, 7)
+
+
+async def test_what_a_driver_shows_beyond_reserve_and_promises_is_others() -> None:
+    """The driver's own bytes are in the reserve, the worker's in the ledger."""
+    async with host(CHAT) as gpu:
+        run = asyncio.create_task(gpu.one_run("a", "chat"))
+        await settled()
+        await gpu.loaded()
+        ledger = gpu.scheduler.state.ledgers[0]
+        used = ledger.device.reserve_bytes + ledger.held_bytes
+        gpu.admissions.used_by_others(0, used + 3 * GIB)
+        assert ledger.outside_bytes == 3 * GIB
+        gpu.admissions.used_by_others(0, used - GIB)
+
+        assert ledger.outside_bytes == 0
+        run.cancel()
+        await settled()
+
+
+async def test_an_engine_that_a_run_finds_gone_gets_no_other_run() -> None:
+    """Before the pool has heard of it: its next job waits for another engine."""
+    async with host(CHAT) as gpu:
+        run = asyncio.create_task(gpu.one_run("a", "chat"))
+        await settled()
+        await gpu.loaded()
+        gpu.admissions.engine_gone("a")
+        other = asyncio.create_task(gpu.one_run("b", "chat"))
+        await settled()
+
+        assert gpu.residency("chat") is Residency.EVICTING
+        assert "b" in gpu.scheduler.state.waiting
+        run.cancel()
+        other.cancel()
+        await settled()

@@ -9,6 +9,9 @@ import pytest
 from execution_bench import PICTURE, Bench
 from scripted import a_job
 
+from daemon.execution import request_of
+from daemon.job_run import JobRun
+from daemon.job_types import JOB_TYPES
 from daemon.jobs import (
     Cancelled,
     Completed,
@@ -222,3 +225,11 @@ async def test_steps_reach_the_progress_writer() -> None:
 
     [[report]] = bench.store.reported
     assert (report.claim_id, report.percent, report.current_step) == (claim_id, 99, "decoding")
+
+
+def test_a_jobs_age_counts_from_when_its_row_was_due() -> None:
+    """Not from its claim: the table kept it waiting, and the oldest goes first."""
+    run = JobRun(a_job(job_type="chat", queued_s=30.0, priority=7), 100.0, lambda: 100.0)
+    request = request_of(run, JOB_TYPES["chat"], {"width": 0})
+
+    assert (request.created_s, request.priority, request.size) == (70.0, 7, 0)

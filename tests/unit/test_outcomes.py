@@ -31,10 +31,11 @@ def test_the_second_lost_engine_costs_the_job(loss: Loss, losses: int) -> None:
     )
 
 
+@pytest.mark.parametrize("loss", [Loss.STOPPED, Loss.GONE])
 @pytest.mark.parametrize("losses", [0, 1])
-def test_an_engine_that_the_worker_ended_says_nothing_against_its_jobs(losses: int) -> None:
+def test_an_end_that_they_had_no_part_in_says_nothing_against_jobs(losses: int, loss: Loss) -> None:
     """They go back unmarked, those with a past too."""
-    outcome = outcome_of_error(EngineLostError("drained", Loss.STOPPED), 1, losses=losses)
+    outcome = outcome_of_error(EngineLostError("drained", loss), 1, losses=losses)
 
     assert outcome == Released("not the job's doing: drained")
 

@@ -93,3 +93,16 @@ def test_a_request_waits_on_the_clock_of_its_lane() -> None:
     early, late = one.add(request("a", "chat"), 10), one.add(request("b", "chat"), 15)
 
     assert (early.waits(20).queue, late.waits(20).queue) == (10, 5)
+
+
+def test_a_priority_weighs_only_while_its_request_is_first_in_line() -> None:
+    """Ten times at 100, a tenth at -100; who comes after it weighs as ever."""
+    one = lane()
+    one.add(request("a", "chat"), 0)
+    usual = one.piece(10).weight
+    urgent = one.add(request("b", "chat", priority=100), 0)
+    assert one.piece(10).weight == pytest.approx(2 * 10 * usual)
+    one.remove(urgent)
+
+    assert one.piece(10).weight == usual
+    assert one._prioritised == 0
