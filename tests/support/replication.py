@@ -6,8 +6,12 @@ from typing import Any
 import asyncpg
 
 DEADLINE_S = 20.0
+# A mark in the log, flushed with its commit. The log's end won't do: what the server writes for
+# itself may stay unflushed, thus unread, for many seconds, and at the end of a page the next record's
+# place is behind a header that nobody reads until there is a record.
+_MARK = "select pg_logical_emit_message(true, 'tests', '')"
 _BEHIND = """
-select bool_or(confirmed_flush_lsn < pg_current_wal_insert_lsn()) from pg_replication_slots
+select bool_or(confirmed_flush_lsn < $1) from pg_replication_slots
 where database = current_database()
 """
 _MADE = """
@@ -36,7 +40,8 @@ async def slot_made(database: "asyncpg.Connection[Any]", but: str | None = None)
 
 
 async def caught_up(database: "asyncpg.Connection[Any]") -> None:
-    """Wait until the slot has been read to the end of the log."""
+    """Wait until the slot has been read beyond everything that was committed before."""
     async with asyncio.timeout(DEADLINE_S):
-        while await database.fetchval(_BEHIND):
+        mark = await database.fetchval(_MARK)
+        while await database.fetchval(_BEHIND, mark):
             await asyncio.sleep(0)
