@@ -110,12 +110,20 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step of a run, from the engine: `fraction` 0.0 to 1.0 of the whole run."""
+    """One step of a run, from the engine, and what is new since the last one that came.
+
+    Attributes:
+        fraction: 0.0 to 1.0 of the whole run.
+        text: the next piece of a chat's answer; all pieces together are the answer.
+        preview: a small JPEG of what is drawn so far.
+    """
 
     current_step: str
     fraction: float
     step: int | None = None
     steps: int | None = None
+    text: str = ""
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,14 @@ class Control(Protocol):
         """Report how far the run is, 0.0 to 1.0; raises `StoppedError` if it shall stop."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Hand out the next piece of an answer; it goes out with the next step."""
+        ...
+
+    def show(self, picture: bytes) -> None:
+        """Hand out a small JPEG of what is drawn so far; it goes out with the next step."""
+        ...
+
     def check(self) -> None:
         """Raise `StoppedError` if the run shall stop."""
         ...

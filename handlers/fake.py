@@ -122,10 +122,10 @@ class FakeRunner:
 
     def text(self, request: TextRequest, control: Control) -> TextAnswer:
         """Answer with the last message."""
-        self._steps(request.fake, _TEXT_STEPS, "generating_text", control)
         text = f"You said: {request.messages[-1].content}"
         if (size := request.fake.get("bytes")) is not None:
             text = "x" * int(size)
+        self._steps(request.fake, _TEXT_STEPS, "generating_text", _Speaking(control, text))
         words = sum(len(message.content.split()) for message in request.messages)
         return TextAnswer(text, words, len(text.split()), "stop")
 
@@ -175,6 +175,24 @@ class FakeRunner:
                     raise
         if (message := fake.get("fail")) is not None:
             raise RunError(str(fake.get("error_code", GENERATION_FAILED)), str(message))
+
+
+class _Speaking:
+    """Implements `Control` for a run that says its text bit by bit."""
+
+    def __init__(self, control: Control, text: str) -> None:
+        self._control = control
+        self._text = text
+        self._said = 0
+        self.check, self.tell, self.show = control.check, control.tell, control.show
+
+    def step(
+        self, current_step: str, fraction: float, step: int | None = None, steps: int | None = None
+    ) -> None:
+        until = round(len(self._text) * fraction)
+        self._control.tell(self._text[self._said : until])
+        self._said = until
+        self._control.step(current_step, fraction, step, steps)
 
 
 def _touched(size: int) -> bytes:

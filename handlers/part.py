@@ -19,6 +19,14 @@ class Part:
             step, steps = self._number * steps + step, self._parts * steps
         self._whole.step(current_step, (self._number + fraction) / self._parts, step, steps)
 
+    def tell(self, text: str) -> None:
+        """Hand out the next piece of an answer."""
+        self._whole.tell(text)
+
+    def show(self, picture: bytes) -> None:
+        """Hand out what is drawn so far of this part."""
+        self._whole.show(picture)
+
     def check(self) -> None:
         """Raise `StoppedError` if the run shall stop."""
         self._whole.check()

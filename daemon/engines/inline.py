@@ -156,13 +156,22 @@ class _Control:
         self._loop = loop
         self._wish = wish
         self._progress = progress
+        self._text = ""
+        self._preview: bytes | None = None
 
     def step(
         self, current_step: str, fraction: float, step: int | None = None, steps: int | None = None
     ) -> None:
         self.check()
-        report = StepReport(current_step, fraction, step, steps)
+        report = StepReport(current_step, fraction, step, steps, self._text, self._preview)
+        self._text, self._preview = "", None
         self._loop.call_soon_threadsafe(self._progress, report)
+
+    def tell(self, text: str) -> None:
+        self._text += text
+
+    def show(self, picture: bytes) -> None:
+        self._preview = picture
 
     def check(self) -> None:
         if self._wish.is_set():

@@ -181,13 +181,25 @@ class _Control:
         self._run_id = run_id
         self._wish = wish
         self._outbox = outbox
+        self._text = ""
+        self._preview: bytes | None = None
 
     def step(
         self, current_step: str, fraction: float, step: int | None = None, steps: int | None = None
     ) -> None:
         self.check()
         within = min(1.0, max(0.0, fraction))
-        self._outbox.step(protocol.Step(self._run_id, current_step, within, step, steps))
+        text, preview = self._text, self._preview
+        self._text, self._preview = "", None
+        self._outbox.step(
+            protocol.Step(self._run_id, current_step, within, step, steps, text, preview)
+        )
+
+    def tell(self, text: str) -> None:
+        self._text += text
+
+    def show(self, picture: bytes) -> None:
+        self._preview = picture
 
     def check(self) -> None:
         if self._wish.is_set():

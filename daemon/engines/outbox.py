@@ -1,4 +1,7 @@
-"""What the engine has to say, in order, with steps coalesced so that a fast loop can't flood."""
+"""What the engine has to say, in order, with steps coalesced so that a fast loop can't flood.
+
+Of a run's steps that wait the latest is sent, with the text of all of them.
+"""
 
 import asyncio
 import contextlib
@@ -28,10 +31,11 @@ class Outbox:
         self._sent = asyncio.Event()
 
     def step(self, step: protocol.Step) -> None:
-        """Note a step; an older one of the same run that wasn't sent yet is dropped."""
+        """Note a step; it takes the place of one of the same run that wasn't sent yet."""
         with self._lock:
             first = not self._steps
-            self._steps[step.run_id] = step
+            unsent = self._steps.get(step.run_id)
+            self._steps[step.run_id] = step if unsent is None else step.after(unsent)
         if first:
             # The loop is closed when the engine is ending: nobody listens any more.
             with contextlib.suppress(RuntimeError):

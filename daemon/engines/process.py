@@ -263,7 +263,9 @@ class EngineProcess:
         if (open_run := self._runs.get(step.run_id)) is None:
             return
         self._watch.step(step.run_id, _words_of(step))
-        report = StepReport(step.current_step, step.fraction, step.step, step.steps)
+        report = StepReport(
+            step.current_step, step.fraction, step.step, step.steps, step.text, step.preview
+        )
         try:
             open_run.progress(report)
         except Exception as error:  # noqa: BLE001 -- an onlooker's fault must not end the engine

@@ -9,7 +9,7 @@ that an engine can stand elsewhere.
     Load                  -->
                           <-- Loaded | LoadFailed
     Run                   -->
-                          <-- Step*           the latest one wins
+                          <-- Step*           the latest one wins, its text grows
     Cancel                -->
                           <-- Done | RunFailed | RunCancelled      exactly one per run
     Offload               -->                     no run is in the engine
@@ -30,7 +30,7 @@ import msgspec
 MAX_FRAME_BYTES = 512 * 2**20
 """The longest body; a longer one means a fault, not a film."""
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 _LENGTH_BYTES = 4
 
 
@@ -124,13 +124,23 @@ class OffloadFailed(msgspec.Struct, frozen=True, tag="offload_failed"):
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """How far a run is: `fraction` 0.0 to 1.0 of the whole."""
+    """How far a run is: `fraction` 0.0 to 1.0 of the whole; and what is new since the last one.
+
+    `text` is the next piece of an answer, `preview` a small JPEG of what is drawn so far.
+    """
 
     run_id: str
     current_step: str
     fraction: float
     step: int | None = None
     steps: int | None = None
+    text: str = ""
+    preview: bytes | None = None
+
+    def after(self, unsent: "Step") -> "Step":
+        """Return this step with what is new in an earlier one that wasn't sent."""
+        preview = unsent.preview if self.preview is None else self.preview
+        return msgspec.structs.replace(self, text=unsent.text + self.text, preview=preview)
 
 
 class File(msgspec.Struct, frozen=True):

@@ -57,7 +57,14 @@ async def test_a_run_reports_its_steps_and_ends_with_its_result(engine: Engine) 
 
     assert output.fields["response"] == "You said: hello"
     assert sorted(steps, key=lambda report: report.fraction) == steps
-    assert steps[-1] == StepReport("generating_text", 1.0, 3, 3)
+    last = steps[-1]
+    assert (last.current_step, last.fraction, last.step, last.steps) == (
+        "generating_text",
+        1.0,
+        3,
+        3,
+    )
+    assert "".join(report.text for report in steps) == "You said: hello"
     assert not output.files
 
 

@@ -7,8 +7,8 @@ import asyncpg
 
 DEADLINE_S = 20.0
 # A mark in the log, flushed with its commit. The log's end won't do: what the server writes for
-# itself may stay unflushed, thus unread, for many seconds, and at the end of a page the next record's
-# place is behind a header that nobody reads until there is a record.
+# itself may stay unflushed, thus unread, for many seconds, and at the end of a page the place of
+# the next record is behind a header that nobody reads until there is a record.
 _MARK = "select pg_logical_emit_message(true, 'tests', '')"
 _BEHIND = """
 select bool_or(confirmed_flush_lsn < $1) from pg_replication_slots
