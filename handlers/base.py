@@ -117,13 +117,22 @@ class TextAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageAnswer:
+    """A picture as PNG, and what its metadata shall say beside the request's values."""
+
+    png: bytes
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class VideoAnswer:
-    """A film as MP4, and one of its frames as a picture."""
+    """A film as MP4, one of its frames as a picture, and what its metadata shall say beside."""
 
     mp4: bytes
     thumbnail: bytes
     thumbnail_type: str = "image/jpeg"
     thumbnail_extension: str = "jpg"
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Runner(Protocol):
@@ -177,8 +186,8 @@ class TextRunner(Runner, Protocol):
 class ImageRunner(Runner, Protocol):
     """A loaded model of pictures."""
 
-    def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
-        """Return one picture as PNG; the same request and seed, the same bytes."""
+    def image(self, request: ImageRequest, seed: int, control: Control) -> ImageAnswer:
+        """Return one picture; the same request and seed, the same bytes."""
         ...
 
 

@@ -8,18 +8,27 @@ and latents are encoded and decoded by one run at a time.
 
 import copy
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from handlers.base import GENERATION_FAILED, Control, ModelSpec, RunError, Saving, StoppedError
-from handlers.components import Components
+from handlers.base import GENERATION_FAILED, Control, ModelSpec, RunError, Saving
+from handlers.batching import Batching
+from handlers.components import Components, Part, Use
+from handlers.drawing import Drawing
+from handlers.previews import Previews, watch
 from handlers.tiling import tiled
 
 ENCODING = "encoding_prompt"
 DECODING = "decoding"
-_STEPS_FROM, _STEPS_TO = 0.02, 0.92
-"""The share of a run that its steps take; the rest is for text before and pictures after."""
-
 DECODING_FROM = 0.93
+
+NOISE_SIDES = (16, 16)
+"""Latents of the noise from which previews are learned."""
+
+_DENOISERS = ("unet", "transformer", "transformer_2")
+_LOOKS_EVERY_S = 0.1
+"""How often a run that waits for its turn looks whether it shall stop."""
 
 
 class DiffusionModel:
@@ -37,6 +46,11 @@ class DiffusionModel:
             pipeline, self.device, keep=bool(spec.options.get("keep_host_copy"))
         )
         self._shell_kind = _computing_on(self.device, type(pipeline))
+        self.one_at_a_time = False
+        """Whether the denoiser keeps something from step to step, so that runs must not mix."""
+        self._turns = threading.Lock()
+        self._batching = Batching(_most_together(spec, self.device), _settler(self.device))
+        self.previews = Previews(int(spec.options.get("previews", 0)))
 
     def description(self) -> dict[str, str]:
         """Return what metadata says of the model."""
@@ -75,7 +89,28 @@ class DiffusionModel:
         vae = self._pipeline.vae
         return vae if saving == Saving.NONE else tiled(vae, latents)
 
-    def denoise(self, shell: Any, current_step: str, control: Control, **call: Any) -> Any:
+    def noise(self) -> Any:
+        """Return the latents of a small picture that is nothing but noise."""
+        raise NotImplementedError
+
+    def decoded(self, latents: Any, saving: int) -> Any:
+        """Return what the autoencoder makes of latents; one run at a time may call it."""
+        raise NotImplementedError
+
+    def decode(self, latents: Any, saving: int) -> Any:
+        """Return what latents were decoded to, when it is this run's turn."""
+        with self._alone:
+            decoded = self.decoded(latents, saving)
+        self.previews.learn(latents, decoded)
+        return decoded
+
+    def teach_previews(self, use: Use, saving: int) -> None:
+        """Decode noise before the first run whose steps shall be seen."""
+        if self.previews.untaught and saving == Saving.NONE:
+            with use.of(Part.DECODER):
+                self.decode(self.noise(), saving)
+
+    def denoise(self, shell: Any, drawing: Drawing, saving: int, **call: Any) -> Any:
         """Run the steps and return the latents.
 
         Raises:
@@ -84,19 +119,21 @@ class DiffusionModel:
         """
         import torch
 
-        def after_step(pipeline: Any, index: int, _: Any, values: dict[str, Any]) -> dict[str, Any]:
-            total = pipeline.num_timesteps
-            share = _STEPS_FROM + (_STEPS_TO - _STEPS_FROM) * (index + 1) / total
-            try:
-                control.step(current_step, share, index + 1, total)
-            except StoppedError:
-                # Not raised from here: the pipeline must still put away what it holds.
-                pipeline._interrupt = True  # noqa: SLF001 -- diffusers' documented way
-            return values
-
-        latents = shell(**call, output_type="latent", callback_on_step_end=after_step)[0]
+        if self.previews.wanted:
+            watch(shell.scheduler)
+        with self._turn(drawing.control), self._batching.member() as member:
+            if saving == Saving.NONE and not self.one_at_a_time:
+                for name in _DENOISERS:
+                    if (module := shell.__dict__.get(name)) is not None:
+                        # Not by assignment: pipelines keep an account of what is assigned.
+                        shell.__dict__[name] = self._batching.denoiser(module, member)
+            latents = shell(**call, output_type="latent", callback_on_step_end=drawing.after_step)[
+                0
+            ]
         # An interrupted pipeline returns a half-done picture as if nothing had happened.
-        control.check()
+        drawing.control.check()
+        if member.shared:
+            drawing.notes["batched"] = True
         if not torch.isfinite(latents).all():
             raise RunError(
                 GENERATION_FAILED,
@@ -117,6 +154,32 @@ class DiffusionModel:
             )
         levels = (decoded.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         return levels.movedim(-3, -1).cpu().numpy()
+
+    @contextmanager
+    def _turn(self, control: Control) -> Iterator[None]:
+        """Have the denoiser alone where runs must not mix."""
+        if not self.one_at_a_time:
+            yield
+            return
+        while not self._turns.acquire(timeout=_LOOKS_EVERY_S):
+            control.check()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+def _most_together(spec: ModelSpec, device: Any) -> int:
+    """Return how many runs may share a call: by default all on a GPU, on a CPU it gains nothing."""
+    usual = spec.max_concurrent if device.type == "cuda" else 1
+    return max(1, int(spec.options.get("batch") or usual))
+
+
+def _settler(device: Any) -> Any:
+    """Return what waits until the device has computed everything."""
+    import torch
+
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
 def _computing_on(device: Any, kind: type[Any]) -> type[Any]:

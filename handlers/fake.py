@@ -47,6 +47,7 @@ from handlers.base import (
     GENERATION_FAILED,
     MODEL_LOAD_FAILED,
     Control,
+    ImageAnswer,
     ModelSpec,
     RunError,
     Saving,
@@ -129,10 +130,10 @@ class FakeRunner:
         words = sum(len(message.content.split()) for message in request.messages)
         return TextAnswer(text, words, len(text.split()), "stop")
 
-    def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
+    def image(self, request: ImageRequest, seed: int, control: Control) -> ImageAnswer:
         """Return a small picture in a colour drawn with the seed."""
         self._steps(request.fake, request.steps, "generating_image", control, request.saving)
-        return _png(seed, request.fake)
+        return ImageAnswer(_png(seed, request.fake))
 
     def video(self, request: VideoRequest, control: Control) -> VideoAnswer:
         """Return bytes that pass for a film."""

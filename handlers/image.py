@@ -24,10 +24,11 @@ def image(runner: ImageRunner, params: Mapping[str, Any], control: Control) -> R
     request = msgspec.convert(params, ImageRequest)
     seeds = [(request.seed + number) % SEEDS for number in range(request.num_images)]
     started = time.monotonic()
-    files = []
+    files, notes = [], dict(runner.description())
     for number, seed in enumerate(seeds):
-        part = Part(control, number, len(seeds))
-        files.append(ResultFile("image", "image/png", "png", runner.image(request, seed, part)))
+        answer = runner.image(request, seed, Part(control, number, len(seeds)))
+        files.append(ResultFile("image", "image/png", "png", answer.png))
+        notes |= answer.notes
     seconds = time.monotonic() - started
-    fields = image_result(request, runner.description(), seeds, seconds)
+    fields = image_result(request, notes, seeds, seconds)
     return RunResult(fields, files, {"images": seconds})

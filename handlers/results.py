@@ -47,19 +47,22 @@ def generate_result(
 
 
 def image_result(
-    request: ImageRequest, model: Mapping[str, str], seeds: list[int], seconds: float
+    request: ImageRequest, notes: Mapping[str, Any], seeds: list[int], seconds: float
 ) -> dict[str, Any]:
-    """Return an image's metadata with the values that were really used."""
+    """Return an image's metadata with the values that were really used.
+
+    `notes` say of the model what its runner wants to be said.
+    """
     return {
         "metadata": {
-            **_picture_fields(request, model, seconds),
+            **_picture_fields(request, notes, seconds),
             "num_images": request.num_images,
             "seeds": seeds,
         }
     }
 
 
-def video_result(request: VideoRequest, model: Mapping[str, str], seconds: float) -> dict[str, Any]:
+def video_result(request: VideoRequest, notes: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Return a film's metadata with the values that were really used; `duration` is seconds."""
     # The first frame is the picture that the film starts from: 5 s at 24 fps are 121 frames.
     duration = (request.frames - 1) / request.fps
@@ -68,7 +71,7 @@ def video_result(request: VideoRequest, model: Mapping[str, str], seconds: float
             "duration": int(duration) if duration.is_integer() else round(duration, 3),
             "fps": request.fps,
             "frames": request.frames,
-            **_picture_fields(request, model, seconds),
+            **_picture_fields(request, notes, seconds),
         }
     }
 
@@ -107,11 +110,11 @@ def _text_fields(
 
 
 def _picture_fields(
-    request: ImageRequest | VideoRequest, model: Mapping[str, str], seconds: float
+    request: ImageRequest | VideoRequest, notes: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     saving = {"saving": Saving(request.saving).name.lower()} if request.saving else {}
     return {
-        **model,
+        **notes,
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "seed": request.seed,

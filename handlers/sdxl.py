@@ -2,9 +2,17 @@
 
 from typing import Any
 
-from handlers.base import Control
+from handlers.base import Control, ImageAnswer
 from handlers.components import Part
-from handlers.diffusion import DECODING, DECODING_FROM, ENCODING, DiffusionModel, generator
+from handlers.diffusion import (
+    DECODING,
+    DECODING_FROM,
+    ENCODING,
+    NOISE_SIDES,
+    DiffusionModel,
+    generator,
+)
+from handlers.drawing import Drawing
 from handlers.pictures import png
 from handlers.requests import ImageRequest
 
@@ -16,20 +24,22 @@ class SdxlModel(DiffusionModel):
         """Return the handler of pictures."""
         return frozenset({"image"})
 
-    def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
+    def image(self, request: ImageRequest, seed: int, control: Control) -> ImageAnswer:
         """Return one picture as PNG."""
         import torch
 
         control.step(ENCODING, 0.0)
+        drawing = Drawing("generating_image", control, self.previews)
         with torch.no_grad(), self.components.use(request.saving) as use:
+            self.teach_previews(use, request.saving)
             shell = self.shell()
             with use.of(Part.TEXT):
                 encoded = self._encoded(shell, request)
             with use.of(Part.DENOISER):
                 latents = self.denoise(
                     shell,
-                    "generating_image",
-                    control,
+                    drawing,
+                    request.saving,
                     **encoded,
                     width=request.width,
                     height=request.height,
@@ -38,9 +48,9 @@ class SdxlModel(DiffusionModel):
                     generator=generator(seed),
                 )
             control.step(DECODING, DECODING_FROM)
-            with use.of(Part.DECODER), self._alone:
-                decoded = self._decoded(latents, request.saving)
-        return png(self.pixels(decoded)[0])
+            with use.of(Part.DECODER):
+                decoded = self.decode(latents, request.saving)
+        return ImageAnswer(png(self.pixels(decoded)[0]), drawing.notes)
 
     def _encoded(self, shell: Any, request: ImageRequest) -> dict[str, Any]:
         guided = request.guidance_scale > 1 and shell.unet.config.time_cond_proj_dim is None
@@ -59,7 +69,14 @@ class SdxlModel(DiffusionModel):
             "negative_pooled_prompt_embeds": negative_pooled,
         }
 
-    def _decoded(self, latents: Any, saving: int) -> Any:
+    def noise(self) -> Any:
+        """Return the latents of a small picture of noise."""
+        import torch
+
+        shape = (1, self._pipeline.vae.config.latent_channels, *NOISE_SIDES)
+        return torch.randn(shape, generator=generator(0)).to(self.device)
+
+    def decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does, but with an autoencoder that keeps its dtype.
 
         The pipeline casts it to float32 and back around each decoding, under the feet of the

@@ -23,5 +23,5 @@ def video(runner: VideoRunner, params: Mapping[str, Any], control: Control) -> R
             "thumbnail", answer.thumbnail_type, answer.thumbnail_extension, answer.thumbnail
         ),
     ]
-    fields = video_result(request, runner.description(), seconds)
+    fields = video_result(request, {**runner.description(), **answer.notes}, seconds)
     return RunResult(fields, files, {"video": seconds})

@@ -2,9 +2,17 @@
 
 from typing import Any
 
-from handlers.base import Control, VideoAnswer
+from handlers.base import Control, ImageAnswer, VideoAnswer
 from handlers.components import Part
-from handlers.diffusion import DECODING, DECODING_FROM, ENCODING, DiffusionModel, generator
+from handlers.diffusion import (
+    DECODING,
+    DECODING_FROM,
+    ENCODING,
+    NOISE_SIDES,
+    DiffusionModel,
+    generator,
+)
+from handlers.drawing import Drawing
 from handlers.pictures import jpeg, mp4, png
 from handlers.requests import ImageRequest, VideoRequest
 
@@ -19,36 +27,36 @@ class WanModel(DiffusionModel):
         """Return the handlers of pictures and films."""
         return frozenset({"image", "video"})
 
-    def image(self, request: ImageRequest, seed: int, control: Control) -> bytes:
+    def image(self, request: ImageRequest, seed: int, control: Control) -> ImageAnswer:
         """Return a film's only frame as PNG."""
-        return png(self._frames(request, 1, seed, "generating_image", control)[0])
+        drawing = Drawing("generating_image", control, self.previews)
+        frames = self._frames(request, 1, seed, drawing)
+        return ImageAnswer(png(frames[0]), drawing.notes)
 
     def video(self, request: VideoRequest, control: Control) -> VideoAnswer:
         """Return a film as MP4 (H.264), and its middle frame."""
-        frames = self._frames(request, request.frames, request.seed, "generating_video", control)
+        drawing = Drawing("generating_video", control, self.previews)
+        frames = self._frames(request, request.frames, request.seed, drawing)
         control.step(_PACKING, _PACKING_FROM)
-        return VideoAnswer(mp4(frames, request.fps, control), jpeg(frames[len(frames) // 2]))
+        film = mp4(frames, request.fps, control)
+        return VideoAnswer(film, jpeg(frames[len(frames) // 2]), notes=drawing.notes)
 
     def _frames(
-        self,
-        request: ImageRequest | VideoRequest,
-        count: int,
-        seed: int,
-        current_step: str,
-        control: Control,
+        self, request: ImageRequest | VideoRequest, count: int, seed: int, drawing: Drawing
     ) -> Any:
         import torch
 
-        control.step(ENCODING, 0.0)
+        drawing.control.step(ENCODING, 0.0)
         with torch.no_grad(), self.components.use(request.saving) as use:
+            self.teach_previews(use, request.saving)
             shell = self.shell()
             with use.of(Part.TEXT):
                 encoded = self._encoded(shell, request)
             with use.of(Part.DENOISER):
                 latents = self.denoise(
                     shell,
-                    current_step,
-                    control,
+                    drawing,
+                    request.saving,
                     **encoded,
                     width=request.width,
                     height=request.height,
@@ -57,9 +65,9 @@ class WanModel(DiffusionModel):
                     guidance_scale=request.guidance_scale,
                     generator=generator(seed),
                 )
-            control.step(DECODING, DECODING_FROM)
-            with use.of(Part.DECODER), self._alone:
-                decoded = self._decoded(latents, request.saving)
+            drawing.control.step(DECODING, DECODING_FROM)
+            with use.of(Part.DECODER):
+                decoded = self.decode(latents, request.saving)
         # One film: channels, frames, height, width.
         return self.pixels(decoded[0].movedim(1, 0))
 
@@ -73,7 +81,14 @@ class WanModel(DiffusionModel):
             )
         return {"prompt_embeds": prompt, "negative_prompt_embeds": negative}
 
-    def _decoded(self, latents: Any, saving: int) -> Any:
+    def noise(self) -> Any:
+        """Return the latents of a small frame of noise."""
+        import torch
+
+        shape = (1, self._pipeline.vae.config.z_dim, 1, *NOISE_SIDES)
+        return torch.randn(shape, generator=generator(0)).to(self.device)
+
+    def decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does; the autoencoder keeps frames between its calls."""
         import torch
 
