@@ -69,6 +69,10 @@ class Recorder(Protocol):
 class ExecutionEvents(Protocol):
     """Hears how runs end, for metrics."""
 
+    def stepped(self, run: JobRun, report: StepReport) -> None:
+        """Take a step of a run, with what is new of its answer or picture."""
+        ...
+
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Take the end of a run; no outcome: the lease was lost, nothing was written."""
         ...
@@ -194,6 +198,7 @@ class Execution:
 
     def _step(self, run: JobRun, step: StepReport) -> None:
         self.progress.report(run.progress_of(step))
+        self.events.stepped(run, step)
 
     async def _record(self, run: JobRun, outcome: Outcome) -> Recorded | None:
         """Write the outcome; a database that refuses it gets it again, then a plain retry.

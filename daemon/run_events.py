@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,7 +12,7 @@ from daemon.foretelling import Foreteller
 from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
 from daemon.telemetry.metrics import Metrics
-from daemon.values import SweepResult
+from daemon.values import StepReport, SweepResult
 
 _PHASES = {
     "wake_up": "wake_up",
@@ -29,6 +29,9 @@ _PHASES = {
 _RARE = frozenset({"vram", "switch", "load"})
 """Most jobs don't wait for these at all, and then they aren't timed."""
 
+Onlooker = Callable[[JobRun, StepReport], None]
+"""Takes each step of each run. It must not block, nor raise."""
+
 _log = structlog.get_logger("daemon.jobs")
 _stdlib_log = logging.getLogger("daemon.jobs")
 
@@ -39,6 +42,7 @@ class RunEvents:
 
     metrics: Metrics
     foreteller: Foreteller
+    onlookers: Sequence[Onlooker] = ()
 
     def claimed(self, jobs: Sequence[Job]) -> None:
         """Count the jobs of one claim."""
@@ -48,6 +52,11 @@ class RunEvents:
     def swept(self, result: SweepResult) -> None:
         """Count what a sweep took back."""
         self.metrics.swept(result.rescued, result.failed)
+
+    def stepped(self, run: JobRun, report: StepReport) -> None:
+        """Let those hear who look on."""
+        for onlooker in self.onlookers:
+            onlooker(run, report)
 
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Count and log the end of a run."""

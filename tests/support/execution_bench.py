@@ -60,6 +60,9 @@ class Bench:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
+    def stepped(self, run: Any, report: Any) -> None:
+        pass
+
     def run_ended(self, run: Any, outcome: Any, recorded: Any) -> None:
         self.ended.append((run, outcome, recorded))
 
