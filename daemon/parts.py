@@ -276,6 +276,10 @@ def _resolver(settings: Settings) -> Resolver:
         model: Limits(allow_fake=chosen.runner == "fake")
         for model, chosen in settings.models.items()
     }
+    defaults = {
+        model: {quality: each.given() for quality, each in chosen.defaults.items()}
+        for model, chosen in settings.models.items()
+    }
 
     def resolved(job_type: JobType, job: Job) -> Mapping[str, Any]:
         try:
@@ -287,6 +291,7 @@ def _resolver(settings: Settings) -> Resolver:
                 job.request,
                 original_prompt=job.original_prompt,
                 limits=limits[job_type.model],
+                defaults=defaults[job_type.model].get(job_type.quality),
             ).params
         except InvalidRequest as error:
             raise JobError(ErrorCode.INVALID_PROMPT, str(error)) from error

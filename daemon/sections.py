@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from daemon.credentials import Credentials
+from daemon.engines import options as engine_options
 from daemon.job_types import Quality
+from handlers.defaults import Defaults
 
 GIB = 2**30
 """The unit of every "GB" of memory in `worker-api.md`, as GPU tools show it."""
@@ -17,6 +19,14 @@ Positive = Annotated[float, Field(gt=0)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProblemsError(ValueError):
+    """Several things wrong inside one value, each as `path: sentence`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class DatabaseSettings(_Frozen):
@@ -111,7 +121,15 @@ class ModelSettings(_Frozen):
     weight: Positive = 1.0
     """What a second of a job's waiting costs, against other models' jobs."""
     options: Mapping[str, Any] = {}
-    """Passed to the runner as they are."""
+    """The runner's own and those of its process; see `docs/models.md`."""
+    defaults: Mapping[Quality, Defaults] = {}
+    """What requests get that don't say, such as four steps for a turbo checkpoint."""
+
+    @model_validator(mode="after")
+    def _options_are_known(self) -> Self:
+        if problems := engine_options.problems(self.runner, self.options):
+            raise ProblemsError([f"options.{problem}" for problem in problems])
+        return self
 
 
 class DeviceSettings(_Frozen):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -29,6 +29,7 @@ from daemon.sections import (
     LogSettings,
     ModelSettings,
     Positive,
+    ProblemsError,
     ServerSettings,
     StopSettings,
     SupabaseSettings,
@@ -112,6 +113,19 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
+    @field_validator("models")
+    @classmethod
+    def _defaults_fit(cls, models: Mapping[Model, ModelSettings]) -> Mapping[Model, ModelSettings]:
+        problems = [
+            f"{model}.defaults.{quality}.{problem}"
+            for model, chosen in models.items()
+            for quality, defaults in chosen.defaults.items()
+            for problem in defaults.misplaced(model)
+        ]
+        if problems:
+            raise ProblemsError(problems)
+        return models
+
     @property
     def enabled_models(self) -> Mapping[Model, ModelSettings]:
         """The models that this worker's type serves."""
@@ -155,7 +169,7 @@ def load_settings(
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [f"{_dotted(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        lines = [line for problem in error.errors() for line in _lines(problem)]
         raise SettingsError("\n".join(lines)) from error
 
 
@@ -169,6 +183,14 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
+
+
+def _lines(problem: Any) -> list[str]:
+    path = _dotted(problem["loc"])
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ProblemsError):
+        return [f"{path}.{each}" for each in cause.problems]
+    return [f"{path}: {problem['msg']}"]
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

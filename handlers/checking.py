@@ -7,6 +7,7 @@ Fields are declared with pydantic; a field's `description` is the middle of its 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -30,12 +31,16 @@ class Limits:
         prompt_chars: characters of a picture's or film's prompt.
         chat_chars: characters of all messages together.
         video_frames: frames of a film; its memory and time grow with them.
+        pixels: of all frames of a film together; its memory grows with them.
+        pixel_steps: pixels of all frames or pictures together, times their steps: the time.
         allow_fake: pass the `fake` field on to the fake runner.
     """
 
     prompt_chars: int = 10_000
     chat_chars: int = 100_000
     video_frames: int = 241
+    pixels: int = 250_000_000
+    pixel_steps: int = 6_000_000_000
     allow_fake: bool = False
 
 
@@ -92,6 +97,20 @@ def check_length(field: str, text: str, limit: int) -> str:
             f"{field} is {len(text):,} characters long, and at most {limit:,} are allowed"
         )
     return text
+
+
+def check_work(factors: Mapping[str, int], limits: Limits) -> None:
+    """Refuse what would take too long: the factors multiplied are the work.
+
+    Each is within its own bounds by now; a stranger could still ask for the most of all at once.
+    """
+    work = prod(factors.values())
+    if work > limits.pixel_steps:
+        named = ", ".join(f"{name} {value}" for name, value in factors.items())
+        raise InvalidRequest(
+            f"{named} multiply to {work:,}, and at most {limits.pixel_steps:,} are allowed: ask "
+            f"for less of one"
+        )
 
 
 def shown(value: object) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from handlers.checking import Fields, InvalidRequest, Seed, Text, check, check_length
+from handlers.checking import Fields, InvalidRequest, Seed, Text, check, check_length, check_work
 from handlers.requests import ImageRequest
 from handlers.source import Source
 
@@ -36,12 +36,17 @@ def image_request(source: Source) -> ImageRequest:
     check_side("width", image.width, source.model)
     check_side("height", image.height, source.model)
     limit = source.limits.prompt_chars
+    steps = image.steps or _STEPS.get(source.quality, _STEPS["fast"])
+    check_work(
+        {"width": image.width, "height": image.height, "images": image.num_images, "steps": steps},
+        source.limits,
+    )
     return ImageRequest(
         prompt=check_length("prompt", source.required_prompt(), limit),
         negative_prompt=check_length("negative_prompt", image.negative_prompt, limit),
         width=image.width,
         height=image.height,
-        steps=image.steps or _STEPS.get(source.quality, _STEPS["fast"]),
+        steps=steps,
         guidance_scale=float(image.guidance_scale),
         seed=source.seed(image.seed),
         num_images=image.num_images,

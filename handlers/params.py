@@ -63,6 +63,7 @@ def resolve(  # noqa: PLR0913 -- what a job is, and what it asks for
     *,
     original_prompt: str | None = None,
     limits: Limits | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> ResolvedParams:
     """Check a request and fill in its defaults.
 
@@ -74,6 +75,7 @@ def resolve(  # noqa: PLR0913 -- what a job is, and what it asks for
         request: untrusted JSON of any type.
         original_prompt: the prompt column that an existing table may have.
         limits: how much the request may ask for.
+        defaults: values for what the request leaves open, before the worker's own.
 
     Raises:
         InvalidRequest: with one sentence that names field, value and what is allowed.
@@ -84,9 +86,14 @@ def resolve(  # noqa: PLR0913 -- what a job is, and what it asks for
         handler=handler,
         model=model,
         quality=quality,
-        fields=as_object(request),
+        fields={**(defaults or {}), **_said(request)},
         original_prompt=original_prompt,
         limits=limits or Limits(),
         random_seed=_seeds.randrange(_RANDOM_SEEDS),
     )
     return ResolvedParams(handler, _RESOLVERS[handler](source))
+
+
+def _said(request: object) -> dict[str, Any]:
+    """Return what a request says; null says nothing."""
+    return {name: value for name, value in as_object(request).items() if value is not None}

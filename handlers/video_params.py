@@ -4,7 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from handlers.checking import Fields, InvalidRequest, Seed, Text, check, check_length
+from handlers.checking import (
+    Fields,
+    InvalidRequest,
+    Limits,
+    Seed,
+    Text,
+    check,
+    check_length,
+    check_work,
+)
 from handlers.image_params import Guidance, Side, Steps, check_side
 from handlers.requests import VideoRequest
 from handlers.source import Source
@@ -36,27 +45,34 @@ def video_request(source: Source) -> VideoRequest:
     check_side("width", video.width, source.model)
     check_side("height", video.height, source.model)
     limit = source.limits.prompt_chars
+    steps = video.steps or _STEPS.get(source.quality, _STEPS["fast"])
+    frames = _frames(video, source.limits)
+    check_work(
+        {"width": video.width, "height": video.height, "frames": frames, "steps": steps},
+        source.limits,
+    )
     return VideoRequest(
         prompt=check_length("prompt", source.required_prompt(), limit),
         negative_prompt=check_length("negative_prompt", video.negative_prompt, limit),
         width=video.width,
         height=video.height,
-        steps=video.steps or _STEPS.get(source.quality, _STEPS["fast"]),
+        steps=steps,
         guidance_scale=float(video.guidance_scale),
         seed=source.seed(video.seed),
-        frames=_frames(video, source.limits.video_frames),
+        frames=frames,
         fps=video.fps,
         quality=source.quality,
         fake=source.fake(),
     )
 
 
-def _frames(video: _Video, limit: int) -> int:
+def _frames(video: _Video, limits: Limits) -> int:
     """Return the number of frames, 4n + 1, that is nearest to the duration."""
     frames = _GROUP * max(1, round(video.duration * video.fps / _GROUP)) + 1
-    if frames > limit:
+    most = min(limits.video_frames, limits.pixels // (video.width * video.height))
+    if frames > most:
         raise InvalidRequest(
             f"duration {video.duration:g} s at {video.fps} fps makes {frames} frames, and at "
-            f"most {limit} are allowed"
+            f"most {most} of {video.width}x{video.height} are allowed"
         )
     return frames

@@ -8,7 +8,7 @@ from daemon.engines.limits import EngineLimits, HealthLimits
 from daemon.engines.process import EngineProcess
 from daemon.job_types import Model
 from daemon.sections import ModelSettings
-from daemon.settings import Settings, SettingsError
+from daemon.settings import Settings, SettingsError, load_settings
 
 
 def settings_of(**chosen: object) -> ModelSettings:
@@ -65,7 +65,14 @@ async def test_limits_come_from_the_options() -> None:
 )
 def test_a_wrong_option_is_refused_at_start_by_its_path(option: str, value: float) -> None:
     """Not when the first job comes."""
-    settings = Settings(models={Model.CHAT: settings_of(options={option: value})})
-
     with pytest.raises(SettingsError, match=rf"models\.chat\.options\.{option}"):
-        engine_factory(settings)
+        load_settings(overrides={"models": {"chat": {"options": {option: value}}}})
+
+
+def test_the_process_keeps_its_options_from_the_runner() -> None:
+    """A runner refuses what it doesn't know."""
+    options = {"load_timeout_s": 5, "scheduler": "euler"}
+
+    spec = model_spec(Model.SDXL, settings_of(options=options, runner="diffusers"))
+
+    assert spec.options == {"scheduler": "euler"}

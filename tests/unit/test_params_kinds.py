@@ -157,7 +157,18 @@ def test_image_defaults_by_quality() -> None:
         ("sdxl", "width", 100, "width must be a multiple of 8 from 64 to 2048 for sdxl, not 100"),
         ("sdxl", "height", 56, "height must be a multiple of 8 from 64 to 2048, not 56"),
         ("wan", "width", 72, "width must be a multiple of 16 from 64 to 2048 for wan, not 72"),
+        ("sdxl", "width", 1, "width must be a multiple of 8 from 64 to 2048, not 1"),
+        ("sdxl", "height", "512", 'height must be a multiple of 8 from 64 to 2048, not "512"'),
+        ("sdxl", "num_images", 0, "num_images must be a whole number from 1 to 6, not 0"),
         ("sdxl", "num_images", 7, "num_images must be a whole number from 1 to 6, not 7"),
+        ("sdxl", "steps", 10**6, "steps must be a whole number from 1 to 150, not 1000000"),
+        (
+            "sdxl",
+            "guidance_scale",
+            1e9,
+            "guidance_scale must be a number from 0 to 30, not 1000000000.0",
+        ),
+        ("sdxl", "guidance_scale", -1, "guidance_scale must be a number from 0 to 30, not -1"),
     ],
 )
 def test_image_refusals(model: str, field: str, value: Any, sentence: str) -> None:
@@ -179,5 +190,82 @@ def test_too_long_a_film_is_refused_with_its_frames() -> None:
     """Memory grows with the frames."""
     assert (
         refusal("video", {"prompt": "p", "duration": 60}, "video")
-        == "duration 60 s at 24 fps makes 1441 frames, and at most 241 are allowed"
+        == "duration 60 s at 24 fps makes 1441 frames, and at most 241 of 512x512 are allowed"
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("fps", 0, "fps must be a whole number from 1 to 60, not 0"),
+        ("fps", 23.976, "fps must be a whole number from 1 to 60, not 23.976"),
+        (
+            "duration",
+            10**9,
+            "duration must be a number of seconds above 0, up to 60, not 1000000000",
+        ),
+        ("duration", -1, "duration must be a number of seconds above 0, up to 60, not -1"),
+        (
+            "duration",
+            float("inf"),
+            "duration must be a number of seconds above 0, up to 60, not Infinity",
+        ),
+        ("duration", "5", 'duration must be a number of seconds above 0, up to 60, not "5"'),
+    ],
+)
+def test_film_refusals(field: str, value: Any, sentence: str) -> None:
+    """One clear sentence each."""
+    assert sentence == refusal("video", {"prompt": "p", field: value}, "video")
+
+
+def test_too_many_pixels_are_refused() -> None:
+    """Two thousand by two thousand in 10 s is more than any device holds."""
+    request = {"prompt": "p", "width": 2048, "height": 2048, "duration": 10}
+
+    assert refusal("video", request, "video") == (
+        "duration 10 s at 24 fps makes 241 frames, and at most 59 of 2048x2048 are allowed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "allowed"),
+    [
+        ({"width": 1280, "height": 720, "steps": 50}, True),
+        ({"width": 832, "height": 480, "duration": 10, "steps": 50}, True),
+        ({"width": 2048, "height": 1152, "duration": 4, "steps": 150}, False),
+    ],
+)
+def test_nobody_gets_a_whole_day(request_: dict[str, Any], allowed: bool) -> None:
+    """Every value is within its bounds; their product is the time."""
+    request = {"prompt": "p", **request_}
+    if allowed:
+        assert resolve("video", "any", "video", "fast", request)
+        return
+
+    assert refusal("video", request, "video") == (
+        "width 2048, height 1152, frames 97, steps 150 multiply to 34,327,756,800, and at most "
+        "6,000,000,000 are allowed: ask for less of one"
+    )
+
+
+def test_every_picture_alone_is_allowed() -> None:
+    """The most of everything is less than the bound for films."""
+    most = {"width": 2048, "height": 2048, "steps": 150, "num_images": 6}
+
+    assert resolve("image", "any", "sdxl", "fast", {"prompt": "p", **most})
+    with pytest.raises(InvalidRequest, match="images 6, steps 150 multiply to"):
+        resolve(
+            "image", "any", "sdxl", "fast", {"prompt": "p", **most}, limits=Limits(pixel_steps=10)
+        )
+
+
+def test_defaults_fill_what_a_request_leaves_open() -> None:
+    """Also where it says null; the worker's own come last."""
+    defaults = {"steps": 4, "guidance_scale": 1.5, "width": 512}
+
+    def resolved(request: dict[str, Any]) -> Any:
+        return resolve("image", "any", "sdxl", "high", request, defaults=defaults).request
+
+    found = resolved({"prompt": "p", "steps": None, "width": 768})
+    assert (found.steps, found.guidance_scale, found.width, found.height) == (4, 1.5, 768, 1024)
+    assert resolved({"prompt": "p", "steps": 9}).steps == 9

@@ -136,3 +136,60 @@ def test_preflight_names_every_missing_thing() -> None:
     assert "SUPABASE_URL is not set" in found
     assert "/models/chat/ does not exist" in found
     assert "/models/video/" not in found
+
+
+def test_wrong_options_are_reported_by_their_path_all_at_once() -> None:
+    """Those of the runner, those of its process, and clashes; beside what else is wrong."""
+    options = {"schedulr": "euler", "step_cache": "first", "hang_factor": 0}
+    overrides = {"models": {"sdxl": {"options": options}}, "server": {"port": -1}}
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings(overrides=overrides)
+
+    paths = [line.split(":")[0] for line in str(raised.value).splitlines()]
+    assert paths == [
+        "models.sdxl.options.hang_factor",
+        "models.sdxl.options.step_cache",
+        "models.sdxl.options.schedulr",
+        "server.port",
+    ]
+    assert "schedulr: there is no such option; known are config, scheduler" in str(raised.value)
+
+
+def test_any_option_goes_to_the_fake_runner() -> None:
+    """It is told how to fare."""
+    chat = {"runner": "fake", "options": {"load_crash": 1}}
+
+    assert load_settings(overrides={"models": {"chat": chat}})
+
+
+def test_options_from_the_environment_are_more_than_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`false` is refused where it must be, and isn't true."""
+    monkeypatch.setenv("OURVIDZ_MODELS__SDXL__OPTIONS__COMPILE", "false")
+    monkeypatch.setenv("OURVIDZ_MODELS__SDXL__OPTIONS__STEP_CACHE", "first_block")
+    assert load_settings()
+
+    monkeypatch.setenv("OURVIDZ_MODELS__SDXL__OPTIONS__COMPILE", "true")
+    with pytest.raises(SettingsError, match=r"models\.sdxl\.options\.compile goes with none of"):
+        load_settings()
+
+
+def test_defaults_by_quality() -> None:
+    """What a distilled checkpoint needs; a word of another family is refused with its path."""
+    turbo = {"fast": {"steps": 4, "guidance_scale": "1.5"}}
+    settings = load_settings(overrides={"models": {"sdxl": {"defaults": turbo}}})
+    found = settings.models[Model.SDXL].defaults[Quality.FAST].given()
+    assert found == {"steps": 4, "guidance_scale": 1.5}
+
+    wrong = {"fast": {"fps": 8, "steps": 0}, "high": {"max_tokens": 9}}
+    with pytest.raises(SettingsError) as raised:
+        load_settings(overrides={"models": {"sdxl": {"defaults": wrong}}})
+    assert "models.sdxl.defaults.fast.steps" in str(raised.value)
+    del wrong["fast"]["steps"]
+    with pytest.raises(SettingsError) as raised:
+        load_settings(overrides={"models": {"sdxl": {"defaults": wrong}}})
+    assert str(raised.value).splitlines() == [
+        f"models.sdxl.defaults.{name}: requests for sdxl have no {name.split('.')[1]}, "
+        "only guidance_scale, height, steps, width"
+        for name in ("fast.fps", "high.max_tokens")
+    ]
