@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
-from handlers.requests import ImageRequest, TextRequest, VideoRequest
+from handlers.requests import ImageRequest, Message, TextRequest, VideoRequest
 
 INVALID_PROMPT = "INVALID_PROMPT"
 MODEL_LOAD_FAILED = "MODEL_LOAD_FAILED"
@@ -49,6 +49,7 @@ class ModelSpec:
         device: `auto`, `cpu` or `cuda`.
         max_concurrent: the most runs at a time.
         options: the runner's own settings.
+        budget_bytes: the most that it may hold of the device; 0: nobody said.
     """
 
     model: str
@@ -59,6 +60,7 @@ class ModelSpec:
     device: str = "auto"
     max_concurrent: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    budget_bytes: int = 0
 
     def fields(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -108,12 +110,20 @@ class Control(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
-    """An answer of a language model. `finish_reason` is `stop` or `length`."""
+    """An answer of a language model.
+
+    Attributes:
+        finish_reason: `stop` or `length`.
+        messages: as they stood in the prompt; None: as they were given.
+        respected: nothing else stood in the prompt.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str
+    messages: Sequence[Message] | None = None
+    respected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from handlers.source import Source
 _DEFAULT_TOKENS = {"enhance": 200}
 _USUAL_TOKENS = 512
 _ROLES = "system, user or assistant"
+_STOPS = "a list of at most 4 texts of 1 to 100 characters"
 
 Role = Annotated[Literal["system", "user", "assistant"], Field(description=_ROLES)]
+Stop = Annotated[Text, Field(min_length=1, max_length=100, description=_STOPS)]
 
 
 class _Message(Fields):
@@ -54,6 +56,7 @@ class _Chat(Fields):
     top_p: Annotated[
         float, Field(gt=0, le=1, allow_inf_nan=False, description="a number above 0, up to 1")
     ] = 0.9
+    stop: Annotated[list[Stop], Field(max_length=4, default_factory=list, description=_STOPS)]
     seed: Seed = None
 
 
@@ -73,6 +76,7 @@ def text_request(source: Source) -> TextRequest:
         temperature=float(chat.temperature),
         top_p=float(chat.top_p),
         seed=source.seed(chat.seed),
+        stop=chat.stop,
         fake=source.fake(),
     )
 

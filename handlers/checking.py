@@ -149,7 +149,7 @@ def _description(model: type[BaseModel], location: tuple[int | str, ...]) -> str
     described = "something else"
     for part in location:
         if isinstance(part, int):
-            described = "an object"
+            described = described if here is None else "an object"
         elif here is not None and part in here.model_fields:
             field = here.model_fields[part]
             described = field.description or _described(field.annotation) or described

@@ -5,18 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from handlers.diffusion_options import DiffusionOptions, Strict
-
-
-class _TransformersOptions(Strict):
-    chat_template: str | None = None
-    keep_host_copy: bool = False
-    offload: bool = False
-
+from handlers.diffusion_options import DiffusionOptions
+from handlers.text_options import TransformersOptions, VllmOptions
 
 OPTIONS: Mapping[str, type[BaseModel]] = {
     "diffusers": DiffusionOptions,
-    "transformers": _TransformersOptions,
+    "transformers": TransformersOptions,
+    "vllm": VllmOptions,
 }
 """A runner that isn't here, such as `fake`, takes any."""
 

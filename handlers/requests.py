@@ -24,6 +24,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
         temperature: 0 picks the likeliest token always.
         top_p: the smallest set of tokens with this probability together is drawn from.
         seed: of the drawing.
+        stop: texts before which the answer ends.
         fake: instructions for the fake runner.
     """
 
@@ -32,6 +33,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float
     top_p: float
     seed: int
+    stop: list[str] = []
     fake: Mapping[str, Any] = {}
 
 

@@ -1,6 +1,6 @@
 """The JSON that each handler puts into a result, as frontends read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handlers.base import Saving, TextAnswer
@@ -13,7 +13,8 @@ def chat_result(
     request: TextRequest, answer: TextAnswer, model_name: str, seconds: float
 ) -> dict[str, Any]:
     """Return the union of the fields of both forms of `/chat`."""
-    spoken = [message for message in request.messages if message.role != "system"]
+    used = answer.messages or request.messages
+    spoken = [message for message in used if message.role != "system"]
     spoken.append(Message("assistant", answer.text))
     return {
         "response": answer.text,
@@ -21,7 +22,7 @@ def chat_result(
         "conversation_history": [
             {"sender": message.role, "content": message.content} for message in spoken
         ],
-        "system_prompt_used": system_prompt_of(request.messages),
+        "system_prompt_used": system_prompt_of(used),
     }
 
 
@@ -76,7 +77,7 @@ def video_result(request: VideoRequest, notes: Mapping[str, Any], seconds: float
     }
 
 
-def system_prompt_of(messages: list[Message]) -> str:
+def system_prompt_of(messages: Sequence[Message]) -> str:
     """Return the system messages' text; empty where there is none."""
     return "\n\n".join(message.content for message in messages if message.role == "system")
 
@@ -86,8 +87,10 @@ def _text_fields(
 ) -> dict[str, Any]:
     return {
         "messages_used": [
-            {"role": message.role, "content": message.content} for message in request.messages
+            {"role": message.role, "content": message.content}
+            for message in answer.messages or request.messages
         ],
+        "no_override_detected": answer.respected,
         "model_info": {
             "model_name": model_name,
             "model_loaded": True,
@@ -105,6 +108,7 @@ def _text_fields(
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed,
+            **({"stop": request.stop} if request.stop else {}),
         },
     }
 

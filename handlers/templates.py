@@ -4,13 +4,14 @@ Templates of many models insert a system message of their own where none is give
 are Qwen, created by Alibaba Cloud…"). The worker promises that it never does. Each template is
 therefore probed when the model is loaded:
 
-1. It adds nothing: used as it is.
+1. It adds nothing and drops nothing: used as it is.
 2. It adds something that stands in its source as a text: that text is taken out.
 3. It marks messages as ChatML does: the plain ChatML template takes its place.
 4. Otherwise the model is refused.
 
 What 2 and 3 yield is used only if it adds nothing either and renders conversations that do have a
-system message exactly as the original does. Pure: how a template is rendered is an argument.
+system message exactly as the original does. A template may still do otherwise with other messages:
+`faithful` proves each prompt again. Pure: how a template is rendered is an argument.
 """
 
 import re
@@ -34,26 +35,32 @@ _PROBES: Sequence[Conversation] = ([_USER], [_USER, _REPLY, _AGAIN])
 
 _MARKS = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]+\]|qz[a-z]+qz")
 _ROLE = re.compile(r"^\s*(?:system|user|assistant|model)\b", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_MARK_IN_WORDS = re.compile(r"#+ ?[^\W\d_]+(?: [^\W\d_]+)?:?|[^\W\d_]+(?: [^\W\d_]+)?:")
+"""Such as "### Instruction:" or "USER:"; a message isn't so short, or ends otherwise."""
+_SAYS_SOMETHING = re.compile(r"[^\W_]")
 _LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
-_MOST_WORDS = 2
-"""Marks in plain words are short, such as "### Instruction:"; a system message isn't."""
 
 
 class TemplateRefusedError(Exception):
-    """The template adds words of its own, and they can't be taken out; the message quotes them."""
+    """The template adds or drops words, and that can't be mended; the message says what."""
 
 
 def neutral_template(template: str, render: Render) -> str:
     """Return a template that renders as the given one does and adds nothing."""
-    added = added_words(template, render)
+    try:
+        added = added_words(template, render)
+    except Exception as error:
+        raise TemplateRefusedError(f"its chat template can't be rendered: {error}") from error
+    if not added and (role := _dropped(template, render)) is not None:
+        raise TemplateRefusedError(f"its chat template drops or changes {role} messages")
     if not added:
         return template
     for candidate in (_without(template, added), CHATML):
         if _is_faithful(candidate, template, render) and not added_words(candidate, render):
             return candidate
     raise TemplateRefusedError(
-        f"its chat template adds {added[0]!r} to every conversation, which can't be taken out"
+        f"its chat template adds {added[0]!r} to every conversation, which can't be taken out: "
+        "give the option chat_template one that doesn't"
     )
 
 
@@ -62,11 +69,11 @@ def added_words(template: str, render: Render) -> list[str]:
     added: list[str] = []
     for probe in _PROBES:
         bare = render(template, probe)
-        added += _words_of_its_own(bare)
+        added += words_beside_marks(bare)
         # One that refuses system messages says so when it is given one.
         opened = _rendered(template, [_SYSTEM, *probe], render)
-        if opened is not None:
-            added += _words_of_its_own(opened)
+        if opened is not None and _SYSTEM["content"] in opened:
+            added += words_beside_marks(opened)
             if not added and not _is_without_one_part(bare, opened, _SYSTEM["content"]):
                 added.append(bare)
     return list(dict.fromkeys(added))
@@ -75,23 +82,36 @@ def added_words(template: str, render: Render) -> list[str]:
 def missing_content(rendered: str, conversation: Conversation) -> str | None:
     """Return the role of the first message that a template has dropped or changed, if any.
 
-    Blanks at both ends don't count: many templates trim them.
+    Blanks at both ends don't count: many templates trim them. A system message may stand anywhere,
+    since some models have it in the last user message.
     """
     start = 0
     for message in conversation:
         content = message["content"].strip()
-        found = rendered.find(content, start)
+        is_system = message["role"] == "system"
+        found = rendered.find(content, 0 if is_system else start)
         if found < 0:
             return message["role"]
-        start = found + len(content)
+        start = start if is_system else found + len(content)
     return None
 
 
-def _words_of_its_own(rendered: str) -> Iterator[str]:
+def words_beside_marks(rendered: str) -> Iterator[str]:
+    """Yield each text in a rendered prompt that is neither a mark, nor a role, nor a probe's."""
     for piece in _MARKS.split(rendered):
         words = _ROLE.sub("", piece).strip()
-        if len(_WORD.findall(words)) > _MOST_WORDS:
+        if _SAYS_SOMETHING.search(words) and not _MARK_IN_WORDS.fullmatch(words):
             yield words
+
+
+def _dropped(template: str, render: Render) -> str | None:
+    """Return the role whose messages don't come through, if any."""
+    for probe in _PROBES:
+        for conversation in (probe, [_SYSTEM, *probe]):
+            rendered = _rendered(template, conversation, render)
+            if rendered is not None and (role := missing_content(rendered, conversation)):
+                return role
+    return None
 
 
 def _is_without_one_part(bare: str, opened: str, content: str) -> bool:

@@ -5,85 +5,59 @@ disturb one another nor their seeds. Only what the request says steers the drawi
 a model's files carry (top-k, repetition penalty) are left out.
 """
 
-import threading
 from typing import Any
 
 from handlers import weights
-from handlers.base import (
-    GENERATION_FAILED,
-    INVALID_PROMPT,
-    Control,
-    ModelSpec,
-    RunError,
-    Saving,
-    TextAnswer,
-)
+from handlers.base import Control, ModelSpec, Saving, TextAnswer
 from handlers.devices import device_of, dtype_of
 from handlers.moving import Weights
-from handlers.requests import Message, TextRequest
-from handlers.templates import TemplateRefusedError, missing_content, neutral_template
-
-_STEP = "generating_text"
-_WARM_UP = TextRequest(
-    messages=[Message("user", "Hello")], max_tokens=1, temperature=0, top_p=1, seed=0
-)
-
-
-class _Unheard:
-    """Implements `Control` for a run that nobody watches."""
-
-    def step(
-        self, current_step: str, fraction: float, step: int | None = None, steps: int | None = None
-    ) -> None:
-        pass
-
-    def tell(self, text: str) -> None:
-        pass
-
-    def show(self, picture: bytes) -> None:
-        pass
-
-    def check(self) -> None:
-        pass
+from handlers.prompting import STEP, Prompt, Prompting, tokenizer_of
+from handlers.requests import TextRequest
+from handlers.speech import Speech
+from handlers.text_options import TransformersOptions
+from handlers.warm_up import WARM_UP, Unheard
 
 
 def load(spec: ModelSpec) -> "TransformersRunner":
     """Load tokenizer and weights from the model's folder."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    options = TransformersOptions.of(spec)
     folder = weights.find(spec)
     if folder is not None:
         weights.read_json(spec, folder / "config.json")
         weights.check_weights(spec, sorted(folder.glob("*.safetensors")))
-    device = device_of(spec)
-    tokenizer = AutoTokenizer.from_pretrained(spec.path)
+    prompting = Prompting(spec, tokenizer_of(spec, spec.path), options.chat_template)
     # Onto the device at once: weights larger than the host's memory must fit too.
     model = AutoModelForCausalLM.from_pretrained(
-        spec.path, dtype=dtype_of(spec, "bfloat16"), use_safetensors=True, device_map=device
+        spec.path,
+        dtype=dtype_of(spec, "bfloat16"),
+        use_safetensors=True,
+        device_map=device_of(spec),
+        attn_implementation=options.attention,
     )
-    runner = TransformersRunner(spec, tokenizer, model.eval())
+    runner = TransformersRunner(spec, options, prompting, model.eval())
     # Kernels and weights come in with their first use: better now than in somebody's answer.
-    runner.text(_WARM_UP, _Unheard())
+    runner.text(WARM_UP, Unheard())
     return runner
 
 
 class TransformersRunner:
     """Implements `base.TextRunner`."""
 
-    def __init__(self, spec: ModelSpec, tokenizer: Any, model: Any) -> None:
+    def __init__(
+        self, spec: ModelSpec, options: TransformersOptions, prompting: Prompting, model: Any
+    ) -> None:
         self.name = spec.name
         self._spec = spec
-        self._tokenizer = tokenizer
         self._model = model
         # Kept, since `model.device` says where its first parameter is at the moment.
         self._device = model.device
-        keep = bool(spec.options.get("keep_host_copy"))
-        self._weights = Weights([model], self._device, keep=keep)
-        # The tokenizer's native part refuses to be used from two threads at once.
-        self._tokenizing = threading.Lock()
-        self._context = int(model.config.max_position_embeddings)
-        self._ends = _end_tokens(tokenizer, model)
-        self._template = self._neutral_template()
+        self._weights = Weights([model], self._device, keep=options.keep_host_copy)
+        self._offloads = self._device.type == "cuda" or options.offload
+        self._prompting = prompting
+        prompting.context = int(model.config.max_position_embeddings)
+        self._ends = prompting.ends(model.generation_config.eos_token_id)
         _leave_out_defaults(model)
 
     def description(self) -> dict[str, str]:
@@ -100,8 +74,7 @@ class TransformersRunner:
 
     def offloads(self) -> bool:
         """Say whether the weights may leave the device; without a GPU only where it is wanted."""
-        wanted = self._device.type == "cuda" or bool(self._spec.options.get("offload"))
-        return wanted and self._weights.movable
+        return self._offloads and self._weights.movable
 
     def offload(self) -> int:
         """Move the weights to the host's memory."""
@@ -115,56 +88,31 @@ class TransformersRunner:
     def close(self) -> None:
         """Let the weights go with the process."""
 
-    def prompt_of(self, conversation: list[dict[str, str]]) -> str:
-        """Return the rendered prompt: exactly the given messages, in the model's marks."""
-        try:
-            rendered = self._render(self._template, conversation)
-        except Exception as error:
-            raise RunError(
-                INVALID_PROMPT, f"the model's chat template refuses these messages: {error}"
-            ) from error
-        if (role := missing_content(rendered, conversation)) is not None:
-            raise RunError(
-                GENERATION_FAILED, f"the model's chat template drops or changes a {role} message"
-            )
-        return rendered
-
     def text(self, request: TextRequest, control: Control) -> TextAnswer:
         """Answer the messages; stops at the next token."""
         import torch
 
-        control.step(_STEP, 0.0, 0, request.max_tokens)
-        tokens = self._tokens_of(request)
-        prompt_tokens = tokens.shape[1]
-        most = min(request.max_tokens, self._context - prompt_tokens)
+        control.step(STEP, 0.0, 0, request.max_tokens)
+        prompt = self._prompting.prompt_of(request)
+        tokens = torch.tensor([prompt.tokens], device=self._device)
+        telling = _Telling(control, Speech(request.stop), self._prompting, prompt, self._ends)
         with torch.inference_mode():
             sequence = self._model.generate(
                 tokens,
                 attention_mask=torch.ones_like(tokens),
-                generation_config=self._configuration(most),
+                generation_config=self._configuration(prompt.most),
                 logits_processor=[_drawing(request, self._device)],
-                stopping_criteria=[_reporting(control, prompt_tokens, most)],
-            )[0, prompt_tokens:].tolist()
-        ended = bool(sequence) and sequence[-1] in self._ends
-        with self._tokenizing:
-            text = self._tokenizer.decode(sequence, skip_special_tokens=True)
-        return TextAnswer(text, prompt_tokens, len(sequence), "stop" if ended else "length")
-
-    def _tokens_of(self, request: TextRequest) -> Any:
-        conversation = [
-            {"role": message.role, "content": message.content} for message in request.messages
-        ]
-        prompt = self.prompt_of(conversation)
-        with self._tokenizing:
-            encoded = self._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
-        tokens = encoded["input_ids"]
-        if tokens.shape[1] >= self._context:
-            raise RunError(
-                INVALID_PROMPT,
-                f"the messages are {tokens.shape[1]:,} tokens long, and the model's context of "
-                f"{self._context:,} leaves no room for an answer",
-            )
-        return tokens.to(self._device)
+                stopping_criteria=[telling],
+            )[0, len(prompt.tokens) :].tolist()
+        ended = telling.speech.stopped or (bool(sequence) and sequence[-1] in self._ends)
+        return TextAnswer(
+            telling.speech.text,
+            len(prompt.tokens),
+            len(sequence),
+            "stop" if ended else "length",
+            prompt.messages,
+            prompt.respected,
+        )
 
     def _configuration(self, max_tokens: int) -> Any:
         from transformers import GenerationConfig
@@ -176,28 +124,6 @@ class TransformersRunner:
             eos_token_id=sorted(self._ends),
             pad_token_id=min(self._ends),
         )
-
-    def _render(self, template: str, conversation: Any) -> str:
-        with self._tokenizing:
-            rendered: str = self._tokenizer.apply_chat_template(
-                conversation, chat_template=template, tokenize=False, add_generation_prompt=True
-            )
-        return rendered
-
-    def _neutral_template(self) -> str:
-        template = self._spec.options.get("chat_template") or self._tokenizer.chat_template
-        if not isinstance(template, str):
-            raise weights.refused(self._spec, "its tokenizer has no chat template")
-        try:
-            return neutral_template(template, self._render)
-        except TemplateRefusedError as error:
-            raise weights.refused(self._spec, str(error)) from error
-
-
-def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:
-    configured = model.generation_config.eos_token_id
-    listed = configured if isinstance(configured, list) else [configured]
-    return frozenset(end for end in [*listed, tokenizer.eos_token_id] if end is not None)
 
 
 def _leave_out_defaults(model: Any) -> None:
@@ -229,13 +155,34 @@ def _drawing(request: TextRequest, device: Any) -> Any:
     return draw
 
 
-def _reporting(control: Control, prompt_tokens: int, most: int) -> Any:
-    """Return a stopping criterion that reports each token, and raises when the run shall stop."""
-    import torch
+class _Telling:
+    """A stopping criterion that tells each token, and raises when the run shall stop."""
 
-    def report(tokens: Any, _: Any, **__: Any) -> Any:
-        made = tokens.shape[1] - prompt_tokens
-        control.step(_STEP, made / most, made, most)
-        return torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)
+    def __init__(
+        self,
+        control: Control,
+        speech: Speech,
+        prompting: Prompting,
+        prompt: Prompt,
+        ends: frozenset[int],
+    ) -> None:
+        self.speech = speech
+        self._control = control
+        self._speaking = prompting.speaking()
+        self._before, self._most = len(prompt.tokens), prompt.most
+        self._ends = ends
 
-    return report
+    def __call__(self, tokens: Any, _: Any, **__: Any) -> Any:
+        """Return whether the answer has come to a stop string."""
+        import torch
+
+        made = tokens.shape[1] - self._before
+        newest = int(tokens[0, -1])
+        said = self.speech.add(self._speaking.piece(newest))
+        if made == self._most or newest in self._ends:
+            said += self.speech.rest()
+        self._control.tell(said)
+        self._control.step(STEP, made / self._most, made, self._most)
+        return torch.full(
+            (tokens.shape[0],), self.speech.stopped, dtype=torch.bool, device=tokens.device
+        )

@@ -115,6 +115,31 @@ async def test_a_seed_reproduces_the_answer_also_among_others(engine: EngineProc
     assert texts[1] != texts[0]
 
 
+async def test_the_pieces_of_an_answer_are_its_text(engine: EngineProcess) -> None:
+    """Each as soon as it is whole; characters of several tokens aren't cut."""
+    steps: list[StepReport] = []
+    request = params(message="Say only: \U0001f600 caf\u00e9", temperature=0, max_tokens=40)
+
+    fields = (await engine.run("run", "chat", request, steps.append)).fields
+
+    assert "".join(report.text for report in steps) == fields["response"]
+    assert sum(bool(report.text) for report in steps) > 3
+    assert not any("\ufffd" in report.text for report in steps)
+    assert fields["no_override_detected"]
+
+
+async def test_a_stop_string_ends_the_answer_before_it(engine: EngineProcess) -> None:
+    """Nothing of it is said."""
+    steps: list[StepReport] = []
+    request = params(message="What is the capital of France?", temperature=0, stop=[" France is"])
+
+    fields = (await engine.run("run", "chat", request, steps.append)).fields
+
+    assert fields["response"] == "The capital of" == "".join(report.text for report in steps)
+    assert fields["finish_reason"] == "stop"
+    assert fields["parameters"]["stop"] == [" France is"]
+
+
 async def test_enhance_and_generate_answer_in_their_own_fields(engine: EngineProcess) -> None:
     """As `worker-api.md` names them."""
     enhanced = await engine.run(

@@ -79,6 +79,8 @@ def test_chat_defaults() -> None:
         request.max_tokens, request.temperature, request.top_p, request.seed,
     ) == (512, 0.7, 0.9, 1)  # fmt: skip
     assert chat({"prompt": "p"}, handler="enhance").max_tokens == 200
+    assert request.stop == []
+    assert chat({"prompt": "p", "stop": ["\n", "END"]}).stop == ["\n", "END"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,19 @@ def test_chat_defaults() -> None:
         (
             {"message": "m", "max_tokens": 4097},
             "max_tokens must be a whole number from 1 to 4096, not 4097",
+        ),
+        (
+            {"message": "m", "stop": "x"},
+            'stop must be a list of at most 4 texts of 1 to 100 characters, not "x"',
+        ),
+        (
+            {"message": "m", "stop": ["a"] * 5},
+            "stop must be a list of at most 4 texts of 1 to 100 characters, "
+            'not ["a", "a", "a", "a", "a"]',
+        ),
+        (
+            {"message": "m", "stop": ["a", ""]},
+            'stop[1] must be a list of at most 4 texts of 1 to 100 characters, not ""',
         ),
     ],
 )
