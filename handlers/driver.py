@@ -1,14 +1,15 @@
-"""What this process holds on its GPU beyond torch's allocator, as the driver counts it.
+"""What this engine holds on its GPU beyond torch's allocator, as the driver counts it.
 
 The device's free memory before and after would say it too, but with all that others take and give
-meanwhile. The driver's list of processes says it for this one alone. In a container the list may
-name the process by its id outside; so it is recognised as the one that is new since this process
-began, which holds since nothing loads beside another load on the same device. Where the driver
-doesn't tell, a figure is assumed that most contexts stay below.
+meanwhile. The driver's list of processes says it for this engine alone, that is for this process
+and those that it has started. In a container the list may name processes by their ids outside; so
+they are recognised as those that are new since this process began, which holds since nothing loads
+beside another load on the same device. Where the driver doesn't tell, a figure is assumed that most
+contexts stay below.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 ASSUMED_BYTES = 600 * 2**20
@@ -16,7 +17,7 @@ ASSUMED_BYTES = 600 * 2**20
 
 
 class Driver:
-    """Asks NVML about the one GPU that this process may use.
+    """Asks NVML about the one GPU that this engine may use.
 
     Args:
         visible: as CUDA_VISIBLE_DEVICES names it; an index counts as NVML counts.
@@ -26,24 +27,35 @@ class Driver:
     def __init__(self, visible: str | None, nvml: Any = None) -> None:
         self._nvml = nvml
         self._handle: Any = None
-        self._process: int | None = None
+        self._group: Collection[int] = [os.getpid()]
+        self._ours: frozenset[int] = frozenset()
         self._before = frozenset(self._processes(visible or ""))
 
+    def fix(self, group: Collection[int]) -> None:
+        """Take the engine's processes, now that it has loaded."""
+        self._group = group
+        self._ours = frozenset(self._processes().keys() - self._before) & set(group) or self._ours
+
     def beyond(self, reserved_bytes: int) -> int:
-        """Return the bytes that the process holds beside what its allocator has reserved."""
-        held = self._held()
+        """Return the bytes that the engine holds beside what torch's allocator has reserved."""
+        held = self.held()
         return ASSUMED_BYTES if held is None else max(0, held - reserved_bytes)
 
-    def _held(self) -> int | None:
-        """Return what the driver counts for this process; None: it doesn't tell."""
+    def held(self) -> int | None:
+        """Return what the driver counts for this engine; None: it doesn't tell."""
         now = self._processes()
-        if self._process is None:
-            new = now.keys() - self._before
-            if os.getpid() in new:
-                self._process = os.getpid()
-            elif len(new) == 1:
-                (self._process,) = new
-        return None if self._process is None else now.get(self._process)
+        if not self._ours:
+            self._ours = self._found(now.keys() - self._before)
+        figures = [now[process] for process in self._ours if process in now]
+        told = [figure for figure in figures if figure is not None]
+        return sum(told) if told and len(told) == len(figures) else None
+
+    def _found(self, new: Collection[int]) -> frozenset[int]:
+        """Return the engine's own among processes that are new on the GPU, once they are known."""
+        ours = frozenset(new) & frozenset(self._group)
+        if ours:
+            return ours
+        return frozenset(new) if len(new) <= len(self._group) else frozenset()
 
     def _processes(self, visible: str = "") -> Mapping[int, int | None]:
         """Return the bytes of each process on the GPU; nothing where there is no driver."""

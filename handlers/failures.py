@@ -40,6 +40,10 @@ _BROKEN_WORDS = (
 """What a context doesn't recover from, as CUDA, its libraries and the driver word it."""
 
 
+class CoreLostError(Exception):
+    """A process that the runner can't do without has ended: this engine is of no further use."""
+
+
 def of_load(error: BaseException, spec: ModelSpec) -> RunError:
     """Return the failure of a load."""
     if isinstance(error, RunError):
@@ -80,7 +84,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Say whether no later run can succeed: a CUDA context doesn't recover from such an error.
+    """Say whether no later run of this engine can succeed."""
+    return is_poisoned(error) or any(isinstance(each, CoreLostError) for each in _chain(error))
+
+
+def is_poisoned(error: BaseException) -> bool:
+    """Say whether the device's context is broken: it doesn't recover from such an error.
 
     One that was raised while another one was handled counts too: the first one is the cause.
     """

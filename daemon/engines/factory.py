@@ -13,7 +13,7 @@ from daemon.engines.process import EngineProcess
 from daemon.engines.surroundings import engine_environment
 from daemon.job_types import Model
 from daemon.ports import Engine, EngineFactory
-from daemon.sections import ModelSettings
+from daemon.sections import GIB, ModelSettings
 from daemon.settings import Settings
 from handlers.base import ModelSpec
 
@@ -64,6 +64,7 @@ def model_spec(model: Model, settings: ModelSettings) -> ModelSpec:
         device=settings.device,
         max_concurrent=settings.max_concurrent,
         options=of_runner(settings.options),
+        budget_bytes=int(settings.budget_gb * GIB),
     )
 
 

@@ -6,14 +6,15 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+
+from handlers.processes import members
+
+__all__ = ["KEPT_LINES", "Child", "gone", "members", "signal_group", "start_group", "words_of_exit"]
 
 KEPT_LINES = 40
 """The last lines of an engine's output, kept to explain its death."""
 
 _LINE_BYTES = 8192
-_PROC = Path("/proc")
-_DEAD_STATES = frozenset("ZX")
 _LOOK_AGAIN_S = 0.02
 _LAST_OUTPUT_S = 2.0
 
@@ -116,35 +117,6 @@ def signal_group(group: int, number: signal.Signals) -> None:
     """Send a signal to each process of the group; an empty group is no error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-def members(group: int) -> list[int]:
-    """Return the living processes of a group.
-
-    Dead ones that nobody has reaped yet (orphans in a container without an init) don't count:
-    they hold no memory.
-    """
-    if not _PROC.is_dir():
-        return _exists(group)
-    found = []
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                # The name in parentheses may hold anything; state and group follow it.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == group and fields[0] not in _DEAD_STATES:
-                    found.append(int(entry.name))
-    return found
-
-
-def _exists(group: int) -> list[int]:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return []
-    except PermissionError:
-        pass
-    return [group]
 
 
 async def gone(group: int) -> None:

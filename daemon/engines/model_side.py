@@ -96,7 +96,7 @@ class ModelSide:
         except BaseException as error:  # noqa: BLE001 -- libraries raise SystemExit too
             log_failure(f"loading {spec.model} failed", error)
             return _load_failed(error, spec)
-        return self._loaded(runner, self._meter.loaded(), started)
+        return self._loaded(runner, self._meter.loaded(spec.budget_bytes), started)
 
     def _offload(self) -> protocol.FromEngine:
         started = time.monotonic()
@@ -225,5 +225,6 @@ def _load_failed(error: BaseException, spec: ModelSpec) -> protocol.LoadFailed:
 
 
 def _fatal(error: BaseException) -> protocol.Fatal:
-    cause = redact(failures.sentence(error))
-    return protocol.Fatal(f"ended since its device is broken: {cause}")
+    cause, poisoned = redact(failures.sentence(error)), failures.is_poisoned(error)
+    why = "its device is broken" if poisoned else "it can't go on"
+    return protocol.Fatal(f"ended since {why}: {cause}", poisoned)

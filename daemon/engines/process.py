@@ -251,8 +251,8 @@ class EngineProcess:
                 _answer(self._moved, message)
             case protocol.Step():
                 self._report(message)
-            case protocol.Fatal(cause=cause):
-                self._lifetime.blame(Loss.POISONED, cause)
+            case protocol.Fatal(cause=cause, poisoned=poisoned):
+                self._lifetime.blame(Loss.POISONED if poisoned else Loss.CRASHED, cause)
             case protocol.Pong(number=number):
                 _answer(self._pings.get(number), message)
             case protocol.Done() | protocol.RunFailed() | protocol.RunCancelled():

@@ -30,7 +30,7 @@ import msgspec
 MAX_FRAME_BYTES = 512 * 2**20
 """The longest body; a longer one means a fault, not a film."""
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 _LENGTH_BYTES = 4
 
 
@@ -49,6 +49,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     device: str
     max_concurrent: int
     options: Mapping[str, Any]
+    budget_bytes: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
@@ -183,9 +184,13 @@ class RunCancelled(msgspec.Struct, frozen=True, tag="run_cancelled"):
 
 
 class Fatal(msgspec.Struct, frozen=True, tag="fatal"):
-    """The engine can't go on (a broken CUDA context) and is about to end; its runs are lost."""
+    """The engine can't go on and is about to end; its runs are lost.
+
+    `poisoned`: its device's context is broken; otherwise something else that it needs has ended.
+    """
 
     cause: str
+    poisoned: bool = True
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +50,20 @@ async def test_a_peak_is_seen_and_gone_after_the_run(start_engine: StartEngine) 
     assert high.peak_bytes == pytest.approx(held(before) + 200 * MIB, abs=NOISE)
     assert held(high) == pytest.approx(held(before), abs=NOISE)
     assert after.peak_bytes < held(before) + NOISE
+
+
+async def test_processes_that_an_engine_has_started_are_part_of_it(
+    new_engine: Callable[..., EngineProcess], tmp_path: Path
+) -> None:
+    """As those are in which vLLM computes."""
+    mark = tmp_path / "held"
+    holds = f"import time; held = b'1' * (200 * 2**20); open({str(mark)!r}, 'w'); time.sleep(600)"
+    alone = await new_engine().load()
+    together = await new_engine(
+        options={"child": [sys.executable, "-c", holds], "load_waits": str(mark)}
+    ).load()
+
+    assert together.weights_bytes - alone.weights_bytes > 190 * MIB
 
 
 async def test_a_leak_grows_from_run_to_run(start_engine: StartEngine) -> None:

@@ -102,6 +102,38 @@ def test_a_driver_that_fails_is_one_that_does_not_tell() -> None:
     assert nvml.opened == [3]
 
 
+@pytest.mark.parametrize("outside", [0, 4_000_000], ids=["by their ids", "in a container"])
+def test_processes_that_compute_apart_are_counted_together(outside: int) -> None:
+    """All of the engine's group, and nobody who came to the GPU later."""
+    nvml = Nvml({9: 900 * MIB})
+    driver = Driver("0", nvml)
+    nvml.processes |= {outside + 11: 300 * MIB, outside + 12: 500 * MIB}
+    assert driver.held() is None  # two may be anybody's as long as the group isn't known
+
+    driver.fix([os.getpid(), 11, 12, 13])
+    held = driver.held()
+    nvml.processes[10] = 7 * MIB
+
+    assert held == driver.held() == 800 * MIB
+
+
+def test_what_computes_apart_holds_its_grant_if_the_driver_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The resident sets say nothing of a GPU; without a GPU they are all there is."""
+    monkeypatch.setattr(memory, "_cuda", lambda: None)
+    group = [os.getpid()]
+    monkeypatch.setattr(memory, "members", lambda _: list(group))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    meter = Meter(Driver("0", Nvml(gone=True)))
+    group.append(os.getppid())
+
+    assert meter.loaded(4000 * MIB) == meter.peak() == meter.held() == 4000 * MIB
+    assert meter.left(3000 * MIB) == 4000 * MIB
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert Meter(Driver("")).loaded(4000 * MIB) < 4000 * MIB
+
+
 def test_a_peak_is_that_of_the_whole_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, cached segments and the context; the first of several runs begins it."""
     nvml = Nvml()

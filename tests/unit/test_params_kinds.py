@@ -125,9 +125,8 @@ def test_chat_defaults() -> None:
             'stop must be a list of at most 4 texts of 1 to 100 characters, not "x"',
         ),
         (
-            {"message": "m", "stop": ["a"] * 5},
-            "stop must be a list of at most 4 texts of 1 to 100 characters, "
-            'not ["a", "a", "a", "a", "a"]',
+            {"message": "m", "stop": [1, 2, 3, 4, 5]},
+            "stop must be a list of at most 4 texts of 1 to 100 characters, not [1, 2, 3, 4, 5]",
         ),
         (
             {"message": "m", "stop": ["a", ""]},
