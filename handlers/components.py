@@ -28,9 +28,9 @@ class Part(Enum):
 
 
 class Components:
-    """The weights of one pipeline."""
+    """The weights of one pipeline; with `stay` something else moves them, or nothing can."""
 
-    def __init__(self, pipeline: Any, device: Any, *, keep: bool) -> None:
+    def __init__(self, pipeline: Any, device: Any, *, keep: bool, stay: bool = False) -> None:
         import torch
 
         modules: dict[Part, list[Any]] = {part: [] for part in Part}
@@ -38,6 +38,7 @@ class Components:
             if isinstance(module, torch.nn.Module):
                 modules[_part_of(name)].append(module)
         self._weights = {part: Weights(found, device, keep=keep) for part, found in modules.items()}
+        self._stay = stay
         self._cuda = torch.device(device).type == "cuda"
         self._sharing = Sharing()
         self._restoring = threading.Lock()
@@ -45,7 +46,7 @@ class Components:
     @property
     def movable(self) -> bool:
         """Whether they can move to the host's memory at all."""
-        return all(weights.movable for weights in self._weights.values())
+        return not self._stay and all(weights.movable for weights in self._weights.values())
 
     def offload(self) -> int:
         """Move all to the host's memory; return the bytes that they take there."""

@@ -20,6 +20,13 @@ def device_of(spec: ModelSpec) -> str:
     return spec.device
 
 
+def placed_on(spec: ModelSpec) -> Any:
+    """Return the torch device."""
+    import torch
+
+    return torch.device(device_of(spec))
+
+
 def dtype_of(spec: ModelSpec, on_gpu: str) -> Any:
     """Return the torch dtype; `auto` is `on_gpu` there and float32 on a CPU."""
     import torch

@@ -9,8 +9,11 @@ from typing import Any
 
 from handlers import weights
 from handlers.base import ModelSpec
-from handlers.devices import device_of, dtype_of
+from handlers.devices import dtype_of
 from handlers.diffusion import DiffusionModel
+from handlers.diffusion_options import DiffusionOptions, options_of
+from handlers.options import check_options
+from handlers.placing import place
 from handlers.sdxl import SdxlModel
 from handlers.wan import WanModel
 
@@ -27,44 +30,54 @@ _SINGLE_FILE = "StableDiffusionXLPipeline"
 
 
 def load(spec: ModelSpec) -> DiffusionModel:
-    """Load a pipeline onto its device."""
+    """Load a pipeline, tune it as its options say, and bring it to its device."""
     import diffusers
 
+    if problems := check_options(spec.runner, spec.options):
+        raise weights.refused(spec, f"options.{'; options.'.join(problems)}")
+    options = options_of(spec.options)
     diffusers.utils.logging.disable_progress_bar()
-    place = weights.find(spec)
-    if place is not None and place.is_file():
-        return _load_file(spec, place)
-    kind = _SINGLE_FILE if place is None else _kind_of(spec, place)
-    variant = None if place is None else _variant_of(spec, place)
-    pipeline = getattr(diffusers, kind).from_pretrained(
+    found = weights.find(spec)
+    if found is not None and found.is_file():
+        pipeline = _load_file(spec, options, found)
+    else:
+        pipeline = _load_folder(spec, found)
+    place(spec, options, pipeline)
+    return _MODELS[type(pipeline).__name__](spec, pipeline)
+
+
+def _load_folder(spec: ModelSpec, folder: Path | None) -> Any:
+    """Load a folder, or with None what a hub has under the path's name."""
+    import diffusers
+
+    kind = _SINGLE_FILE if folder is None else _kind_of(spec, folder)
+    return getattr(diffusers, kind).from_pretrained(
         spec.path,
-        dtype=_dtypes(spec, kind, place),
-        variant=variant,
+        dtype=_dtypes(spec, kind, folder),
+        variant=None if folder is None else _variant_of(spec, folder),
         use_safetensors=True,
         **_EXTRA.get(kind, {}),
     )
-    return _MODELS[kind](spec, pipeline.to(device_of(spec)))
 
 
-def _load_file(spec: ModelSpec, file: Path) -> DiffusionModel:
+def _load_file(spec: ModelSpec, options: DiffusionOptions, file: Path) -> Any:
     """Load a checkpoint in one file; without a hub the configurations come from a folder."""
     import diffusers
 
     if file.suffix != ".safetensors":
         raise weights.refused(spec, "a single file must be .safetensors: others can run code")
     weights.check_weights(spec, [file])
-    config = spec.options.get("config")
+    config = options.config
     if config is None:
         raise weights.refused(
             spec, "a single file needs options.config: a folder with the pipeline's configurations"
         )
-    pipeline = diffusers.StableDiffusionXLPipeline.from_single_file(
+    return diffusers.StableDiffusionXLPipeline.from_single_file(
         str(file),
         config=str(config),
-        dtype=_dtypes(spec, _SINGLE_FILE, Path(str(config))),
+        dtype=_dtypes(spec, _SINGLE_FILE, config),
         **_EXTRA[_SINGLE_FILE],
     )
-    return SdxlModel(spec, pipeline.to(device_of(spec)))
 
 
 def _kind_of(spec: ModelSpec, folder: Path) -> str:

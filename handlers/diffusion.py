@@ -15,9 +15,13 @@ from typing import Any
 from handlers.base import GENERATION_FAILED, Control, ModelSpec, RunError, Saving
 from handlers.batching import Batching
 from handlers.components import Components, Part, Use
+from handlers.devices import placed_on
+from handlers.diffusion_options import options_of
 from handlers.drawing import Drawing
+from handlers.placing import DENOISERS, denoisers_of, tuning_of
 from handlers.previews import Previews, watch
-from handlers.tiling import tiled
+from handlers.step_cache import StepCache
+from handlers.tiling import decoder_for
 
 ENCODING = "encoding_prompt"
 DECODING = "decoding"
@@ -26,7 +30,6 @@ DECODING_FROM = 0.93
 NOISE_SIDES = (16, 16)
 """Latents of the noise from which previews are learned."""
 
-_DENOISERS = ("unet", "transformer", "transformer_2")
 _LOOKS_EVERY_S = 0.1
 """How often a run that waits for its turn looks whether it shall stop."""
 
@@ -40,21 +43,27 @@ class DiffusionModel:
         self._pipeline = pipeline
         self._pipeline.set_progress_bar_config(disable=True)
         self._alone = threading.Lock()
-        self.device = pipeline.device
+        self.options = options_of(spec.options)
+        self.device = placed_on(spec)
         """Where the pipeline computes, wherever its weights are at the moment."""
         self.components = Components(
-            pipeline, self.device, keep=bool(spec.options.get("keep_host_copy"))
+            pipeline, self.device, keep=self.options.keep_host_copy, stay=self.options.stays
         )
         self._shell_kind = _computing_on(self.device, type(pipeline))
-        self.one_at_a_time = False
-        """Whether the denoiser keeps something from step to step, so that runs must not mix."""
+        self.one_at_a_time = self.options.one_at_a_time
+        """Whether the denoiser changes from step to step, so that runs must not mix."""
+        self._tuning = tuning_of(self.options, pipeline)
+        self._step_cache = StepCache(denoisers_of(pipeline), self.options.step_cache)
+        self._step_cache.enable(spec)
         self._turns = threading.Lock()
-        self._batching = Batching(_most_together(spec, self.device), _settler(self.device))
-        self.previews = Previews(int(spec.options.get("previews", 0)))
+        most = self.options.batch or (spec.max_concurrent if self.device.type == "cuda" else 1)
+        # By default all on a GPU; on a CPU it gains nothing.
+        self._batching = Batching(most, _settler(self.device))
+        self.previews = Previews(self.options.previews)
 
-    def description(self) -> dict[str, str]:
+    def description(self) -> dict[str, Any]:
         """Return what metadata says of the model."""
-        return {"model": self._spec.model, "model_name": self.name}
+        return {"model": self._spec.model, "model_name": self.name, **self._tuning}
 
     def savings(self) -> Saving:
         """Decode in tiles; on a GPU also have only the component there that computes."""
@@ -63,7 +72,7 @@ class DiffusionModel:
 
     def offloads(self) -> bool:
         """Say whether the weights may leave the device; without a GPU only where it is wanted."""
-        wanted = self.device.type == "cuda" or bool(self._spec.options.get("offload"))
+        wanted = self.device.type == "cuda" or self.options.offload
         return wanted and self.components.movable
 
     def offload(self) -> int:
@@ -87,7 +96,7 @@ class DiffusionModel:
     def autoencoder(self, latents: Any, saving: int) -> Any:
         """Return what decodes these latents."""
         vae = self._pipeline.vae
-        return vae if saving == Saving.NONE else tiled(vae, latents)
+        return decoder_for(vae, latents, saving, self.options)
 
     def noise(self) -> Any:
         """Return the latents of a small picture that is nothing but noise."""
@@ -122,8 +131,9 @@ class DiffusionModel:
         if self.previews.wanted:
             watch(shell.scheduler)
         with self._turn(drawing.control), self._batching.member() as member:
+            self._step_cache.begin(shell)
             if saving == Saving.NONE and not self.one_at_a_time:
-                for name in _DENOISERS:
+                for name in DENOISERS:
                     if (module := shell.__dict__.get(name)) is not None:
                         # Not by assignment: pipelines keep an account of what is assigned.
                         shell.__dict__[name] = self._batching.denoiser(module, member)
@@ -167,12 +177,6 @@ class DiffusionModel:
             yield
         finally:
             self._turns.release()
-
-
-def _most_together(spec: ModelSpec, device: Any) -> int:
-    """Return how many runs may share a call: by default all on a GPU, on a CPU it gains nothing."""
-    usual = spec.max_concurrent if device.type == "cuda" else 1
-    return max(1, int(spec.options.get("batch") or usual))
 
 
 def _settler(device: Any) -> Any:

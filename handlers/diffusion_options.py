@@ -4,7 +4,7 @@ Pure: read by the daemon at its start and by the engine at its load. What can't 
 refused here, if that can be seen without the checkpoint.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -33,6 +33,8 @@ class Lora(Strict):
     path: Path
     """A .safetensors file."""
     weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
+    low_noise: bool = False
+    """Wan 2.2: for its second transformer, which takes the steps of low noise."""
 
     @model_validator(mode="after")
     def _is_safetensors(self) -> Self:
@@ -156,3 +158,8 @@ class DiffusionOptions(Strict):
             yield "batch must be 1 with step_cache, group_offload or fp8: their runs take turns"
         if len({lora.name for lora in self.loras}) < len(self.loras):
             yield "two loras have the same name"
+
+
+def options_of(options: Mapping[str, Any]) -> DiffusionOptions:
+    """Return a model's options, which the daemon has checked at its start."""
+    return DiffusionOptions.model_validate(dict(options))

@@ -7,11 +7,25 @@ gets a shallow copy, on the same weights.
 import copy
 from typing import Any
 
+from handlers.base import Saving
+from handlers.diffusion_options import DiffusionOptions
+
 _LONGEST_TILE = 64
 """Latents; 512 pixels where eight pixels are one latent."""
 
 _OVERLAP = 4
 """A tile's overlap is a quarter of it, so its side must be a multiple of this many latents."""
+
+
+def decoder_for(autoencoder: Any, latents: Any, saving: int, options: DiffusionOptions) -> Any:
+    """Return what decodes these latents in a run that saves so much, or always does."""
+    if options.tiling or saving != Saving.NONE:
+        return tiled(autoencoder, latents)
+    if not options.slicing:
+        return autoencoder
+    slicing = copy.copy(autoencoder)
+    slicing.use_slicing = True
+    return slicing
 
 
 def tiled(autoencoder: Any, latents: Any) -> Any:
