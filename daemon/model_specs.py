@@ -8,6 +8,9 @@ from daemon.sections import GIB, DeviceSettings, ModelSettings
 from daemon.settings import SettingsError
 from daemon.values import Backlog
 
+_TAKE_ALL_AT_THE_LOAD = frozenset({"vllm"})
+"""Runners that fill their model's budget at the load, and whose runs live in that."""
+
 
 def specs_from(models: Mapping[Model, ModelSettings]) -> tuple[ModelSpec, ...]:
     """Return the models as the scheduler sees them.
@@ -46,7 +49,7 @@ def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
             f"model {model}: footprint_gb and concurrency must name the same qualities, "
             f"not in both: {', '.join(sorted(uneven))}"
         )
-    return ModelSpec(
+    spec = ModelSpec(
         name=model,
         budget_bytes=int(settings.budget_gb * GIB),
         weights_bytes=int(settings.weights_gb * GIB),
@@ -65,6 +68,7 @@ def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
             for quality, footprint_gb in settings.footprint_gb.items()
         },
     )
+    return spec.including_runs() if settings.runner in _TAKE_ALL_AT_THE_LOAD else spec
 
 
 def classes_of(backlog: Iterable[Backlog]) -> dict[tuple[str, str], int]:

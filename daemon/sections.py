@@ -102,7 +102,7 @@ class ModelSettings(_Frozen):
     """A folder or file of weights, or a hub name; a path that doesn't exist fails the load."""
     name: str = ""
     """The name shown in `model_info`; by default the last part of the path."""
-    runner: Literal["transformers", "diffusers", "fake"] = "diffusers"
+    runner: Literal["vllm", "transformers", "diffusers", "fake"] = "diffusers"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu."""

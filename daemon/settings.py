@@ -48,7 +48,7 @@ _DEFAULT_MODELS: Mapping[str, Mapping[str, Any]] = {
     # generation times; of loads: a fast disk. Somebody reads along with a chat: it weighs more.
     "chat": {
         "path": "/models/chat/", "name": "Qwen2.5-7B-Instruct",
-        "runner": "transformers", "budget_gb": 4,
+        "runner": "vllm", "budget_gb": 4,
         "weights_gb": 3.2, "max_concurrent": 8, "footprint_gb": {"fast": 4},
         "concurrency": {"fast": 8}, "load_s": 12, "run_s": {"fast": 10}, "weight": 4,
     },

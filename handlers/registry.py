@@ -22,6 +22,7 @@ HANDLERS: Mapping[str, tuple[str, str]] = {
     "video": ("handlers.video", "video"),
 }
 RUNNERS: Mapping[str, tuple[str, str]] = {
+    "vllm": ("handlers.vllm_runner", "load"),
     "transformers": ("handlers.transformers_runner", "load"),
     "diffusers": ("handlers.diffusers_runner", "load"),
     "fake": ("handlers.fake", "load"),

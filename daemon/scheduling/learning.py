@@ -44,8 +44,18 @@ def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
     told = measured.completed and not measured.overflowed
     if told and like_others and measured.peak_bytes is not None:
         _learn_peak(state, run, measured.peak_bytes)
-    if measured.held_bytes is not None and placement.leak.observe(measured.held_bytes):
+    if measured.held_bytes is not None and placement.leak.observe(
+        _beyond_grant(state, run, measured.held_bytes)
+    ):
         moves.doom(state, placement)
+
+
+def _beyond_grant(state: State, run: Run, held_bytes: int) -> int:
+    """Return what an engine holds as leaks count it: filling what it was granted isn't one."""
+    placement = run.placement
+    if not placement.model.runs_included:
+        return held_bytes
+    return max(held_bytes, state.ledgers[placement.device].weights_of(placement.model.name))
 
 
 def _learn_peak(state: State, run: Run, peak_bytes: int) -> None:

@@ -1,7 +1,7 @@
 """What a model needs and what a device has: plain values, and the check that they go together."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 GIB = 2**30
@@ -29,7 +29,11 @@ class QualitySpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model's share of a device. A model without memory has zero in every byte field."""
+    """One model's share of a device. A model without memory has zero in every byte field.
+
+    Some take at their load what their runs will need, as vLLM does for its KV cache: with
+    `runs_included` the weights are all that the budget allows, and runs add nothing.
+    """
 
     name: str
     budget_bytes: int
@@ -40,6 +44,19 @@ class ModelSpec:
     """Seconds that a load from disk is expected to take, until some were seen."""
     restore_s: float = 2.0
     """The same of a load from the host's memory."""
+    runs_included: bool = False
+
+    def including_runs(self) -> "ModelSpec":
+        """Return the same model as one that takes its whole budget at its load."""
+        return replace(
+            self,
+            runs_included=True,
+            weights_bytes=self.budget_bytes,
+            qualities={
+                name: replace(quality, footprint_bytes=self.budget_bytes)
+                for name, quality in self.qualities.items()
+            },
+        )
 
     def activation_bytes(self, quality: str) -> int:
         """Return the bytes that one run adds: its part of the footprint above the weights."""

@@ -49,9 +49,13 @@ def loaded(state: State, model: str, device: int, measured: Loaded, now: float) 
     placement.idle_since_s = now
     placement.offloads, placement.savings = measured.offloads, measured.savings
     state.host.release(model, device)
-    if measured.weights_bytes <= placement.model.budget_bytes:
-        state.estimates.weights_measured(model, measured.weights_bytes)
-    return state.ledgers[device].settle_weights(model, measured.weights_bytes)
+    taken, budget = measured.weights_bytes, placement.model.budget_bytes
+    if placement.model.runs_included:
+        # Its runs may take the rest at any time, and nobody asks for them again.
+        taken = max(taken, budget)
+    if taken <= budget:
+        state.estimates.weights_measured(model, taken)
+    return state.ledgers[device].settle_weights(model, taken)
 
 
 def offload(state: State, model: str, device: int, now: float) -> None:

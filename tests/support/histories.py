@@ -47,9 +47,13 @@ class Histories(RuleBasedStateMachine):
 
     world: HistoryWorld | None = None
 
-    @initialize(sizes=st.sampled_from(SIZES), host_gb=st.sampled_from([0, 16, 64]))
-    def begin(self, sizes: tuple[int, ...], host_gb: int) -> None:
-        self.world = HistoryWorld(sizes, host_gb)
+    @initialize(
+        sizes=st.sampled_from(SIZES),
+        host_gb=st.sampled_from([0, 16, 64]),
+        runs_included=st.sampled_from([(), ("chat",), ("chat", "sdxl")]),
+    )
+    def begin(self, sizes: tuple[int, ...], host_gb: int, runs_included: tuple[str, ...]) -> None:
+        self.world = HistoryWorld(sizes, host_gb, runs_included)
 
     @rule(pick=st.sampled_from(CLASSES), age=st.integers(0, 100), more=st.sampled_from(KINDS))
     def submit(self, pick: tuple[str, str], age: int, more: dict[str, object]) -> None:

@@ -3,7 +3,7 @@
 The world counts bytes by itself (`shadow`), independently of the ledgers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -34,11 +34,16 @@ class HistoryWorld:
     `sound` is false once something has gone wrong.
     """
 
-    def __init__(self, sizes: Sequence[int], host_gb: int) -> None:
+    def __init__(
+        self, sizes: Sequence[int], host_gb: int, runs_included: Collection[str] = ()
+    ) -> None:
         devices = [device(size, index) for index, size in enumerate(sizes)]
-        self.scheduler = Scheduler(ALL, devices, max_pass_over_s=BOUND_S, host_bytes=host_gb * GIB)
+        models = [spec.including_runs() if spec.name in runs_included else spec for spec in ALL]
+        self.scheduler = Scheduler(
+            models, devices, max_pass_over_s=BOUND_S, host_bytes=host_gb * GIB
+        )
         self.shadow = Shadow(
-            {spec.name: spec for spec in ALL},
+            {spec.name: spec for spec in models},
             {each.index: each.usable_bytes for each in devices},
             host_bytes=host_gb * GIB,
         )

@@ -58,6 +58,7 @@ class Shadow:
         if each.exclusive:
             assert [present for present in self.weights if present[1] == on] == [key]
             assert not self.living(*key)
+        assert n_bytes == 0 or not self.models[each.model].runs_included
         run = ShadowRun(each.model, each.quality, on, n_bytes, exclusive=each.exclusive)
         self.runs[each.id] = run
         if n_bytes:
@@ -82,6 +83,8 @@ class Shadow:
         self.loading.remove((name, on))
         self.resident.add((name, on))
         self.host.pop((name, on), None)
+        if self.models[name].runs_included:
+            measured = max(measured, self.models[name].budget_bytes)
         self.weights[name, on] = measured
         if measured <= self.models[name].budget_bytes:
             self.largest[name] = max(measured, self.largest.get(name, 0))
