@@ -32,6 +32,9 @@ _RARE = frozenset({"vram", "switch", "load"})
 Onlooker = Callable[[JobRun, StepReport], None]
 """Takes each step of each run. It must not block, nor raise."""
 
+_RESPECTED = "no_override_detected"
+"""The field of a language model's result that says so."""
+
 _log = structlog.get_logger("daemon.jobs")
 _stdlib_log = logging.getLogger("daemon.jobs")
 
@@ -67,6 +70,8 @@ class RunEvents:
         job_type, timings = run.job.job_type, run.timings
         seconds = timings.get("running", 0.0)
         self.metrics.job_finished(job_type, word, seconds, error.error_code if error else None)
+        if isinstance(outcome, Completed) and _RESPECTED in outcome.result:
+            self.metrics.respect.used(respected=outcome.result[_RESPECTED] is True)
         for phase, name in _PHASES.items():
             if phase in timings and (timings[phase] or phase not in _RARE):
                 self.metrics.job_phase(job_type, name, timings[phase])

@@ -8,6 +8,7 @@ the API document names (`ourvidz_jobs_processed` and so on), which show the figu
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from math import nan
 from typing import Any
@@ -24,6 +25,7 @@ from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
+from daemon.telemetry.respect import Respect
 from daemon.telemetry.scheduling_series import SchedulingSeries
 from daemon.telemetry.series import (
     DocumentedSeries,
@@ -78,8 +80,7 @@ class Metrics:
         self.scheduling = SchedulingSeries(self.registry)
         self._stats = RunStats()
         self._shown: dict[Counter, int] = {}
-        self._prompts_used = 0
-        self._prompts_kept = 0
+        self.respect = Respect(self.registry, self._documented.system_prompt_respect_rate)
         # Looking a child up by its labels costs as much as all the rest of a job's figures.
         self._phase_of = cache(self._phase_child)
         self._finished_of = cache(self._finished_child)
@@ -93,7 +94,8 @@ class Metrics:
 
     def performance(self) -> Performance:
         """Return the figures of `/status`, made from the same events."""
-        return self._stats.performance()
+        rate = self.respect.rate
+        return replace(self._stats.performance(), system_prompt_respect_rate=rate)
 
     # Jobs
 
@@ -137,13 +139,6 @@ class Metrics:
             self._queue.queued.labels(name, "queued").inc(line.queued)
             self._queue.queued.labels(name, "processing").inc(line.processing)
             self._queue.oldest.labels(name).set(line.oldest_queued_s or 0.0)
-
-    def system_prompt_used(self, *, respected: bool) -> None:
-        """Count a chat run; `respected`: the model got exactly the messages of the caller."""
-        self._prompts_used += 1
-        self._prompts_kept += respected
-        rate = 100 * self._prompts_kept / self._prompts_used
-        self._documented.system_prompt_respect_rate.set(rate)
 
     # Leases
 

@@ -16,12 +16,15 @@ class Performance:
         jobs_failed: runs that ended with an error for good.
         average_generation_time: seconds, over the last 200 completed runs; None before the first.
         success_rate: completed of completed and failed, percent; None before the first.
+        system_prompt_respect_rate: language models' results that rest on exactly the caller's
+            messages, which is proven for each, percent; None before the first.
     """
 
     jobs_completed: int = 0
     jobs_failed: int = 0
     average_generation_time: float | None = None
     success_rate: float | None = None
+    system_prompt_respect_rate: float | None = None
 
 
 class RunStats:

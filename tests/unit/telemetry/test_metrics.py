@@ -160,11 +160,16 @@ def test_gpu_that_fell_silent_shows_nothing(metrics: Metrics) -> None:
 
 
 def test_system_prompt_respect_rate_is_measured(metrics: Metrics) -> None:
-    """Percent of chat runs that got exactly the caller's messages."""
-    for respected in (True, True, True, False):
-        metrics.system_prompt_used(respected=respected)
+    """Percent of chat runs that got exactly the caller's messages; nothing before the first."""
+    assert metrics.performance().system_prompt_respect_rate is None
+    for respected in (True, True, False):
+        metrics.respect.used(respected=respected)
+    found = scraped(metrics)
 
-    assert scraped(metrics)["ourvidz_system_prompt_respect_rate"] == 75.0
+    assert found["ourvidz_system_prompt_respect_rate"] == pytest.approx(200 / 3)
+    assert found["ourvidz_system_prompts_used_total"] == 3
+    assert found["ourvidz_system_prompts_respected_total"] == 2
+    assert metrics.performance().system_prompt_respect_rate == 66.7
 
 
 def test_every_other_event_is_shown(metrics: Metrics) -> None:

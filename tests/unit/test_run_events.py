@@ -1,0 +1,53 @@
+"""What the ends of runs are counted as."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from scripted import a_job
+
+from daemon.job_run import JobRun
+from daemon.jobs import Completed, ErrorCode, Failed, Outcome, Recorded
+from daemon.run_events import RunEvents
+from daemon.telemetry.metrics import Metrics
+
+
+@dataclass
+class Foreteller:
+    """Hears of ends."""
+
+    outcomes: list[Outcome | None] = field(default_factory=list)
+
+    def ended(self, run: JobRun, outcome: Outcome | None) -> None:
+        self.outcomes.append(outcome)
+
+
+def rate_after(*results: Any) -> float | None:
+    metrics = Metrics()
+    events = RunEvents(metrics, Foreteller())
+    for result in results:
+        outcome = Completed(result) if isinstance(result, dict) else result
+        events.run_ended(JobRun(a_job(), 0.0, lambda: 1.0), outcome, Recorded.RECORDED)
+    return metrics.performance().system_prompt_respect_rate
+
+
+RESPECTED = {"response": "Hi", "no_override_detected": True}
+OVERRIDDEN = {"response": "Hi", "no_override_detected": False}
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([], None),
+        ([{"image_url": "u"}, Failed("no", ErrorCode.GENERATION_FAILED), None], None),
+        ([RESPECTED, {"image_url": "u"}], 100.0),
+        ([RESPECTED, OVERRIDDEN, RESPECTED, RESPECTED], 75.0),
+        ([{"no_override_detected": "yes"}], 0.0),
+    ],
+    ids=["nothing", "no text", "respected", "once not", "untold"],
+)
+def test_results_of_language_models_say_whether_the_prompt_was_respected(
+    results: list[Any], expected: float | None
+) -> None:
+    """Others say nothing of it, nor do runs without a result."""
+    assert expected == rate_after(*results)
