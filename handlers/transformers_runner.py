@@ -11,6 +11,7 @@ from handlers import weights
 from handlers.base import Control, ModelSpec, Saving, TextAnswer
 from handlers.devices import device_of, dtype_of
 from handlers.moving import Weights
+from handlers.options import check_options
 from handlers.prompting import STEP, Prompt, Prompting, tokenizer_of
 from handlers.requests import TextRequest
 from handlers.speech import Speech
@@ -22,6 +23,8 @@ def load(spec: ModelSpec) -> "TransformersRunner":
     """Load tokenizer and weights from the model's folder."""
     from transformers import AutoModelForCausalLM
 
+    if problems := check_options(spec.runner, spec.options):
+        raise weights.refused(spec, f"options.{'; '.join(problems)}")
     options = TransformersOptions.of(spec)
     folder = weights.find(spec)
     if folder is not None:

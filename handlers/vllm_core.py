@@ -13,7 +13,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -50,20 +50,34 @@ _Pieces = queue.SimpleQueue[Piece | Exception | None]
 """What a request yields; None comes last, once vLLM has let go of it."""
 
 
+def _end_process() -> None:
+    _log.error("vLLM's processes have ended, and so does this one")
+    os._exit(_EXIT_LOST)
+
+
 class Core:
-    """A running vLLM engine; starting one takes half a minute.
+    """A running vLLM engine.
 
     Args:
-        arguments: vLLM's `AsyncEngineArgs`.
+        start: returns vLLM's `AsyncLLM`; called on the loop that is then the engine's.
+        end: ends this process, which is of no use once the engine is dead.
     """
 
-    def __init__(self, arguments: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
-        self._thread.start()
+    def __init__(self, start: Callable[[], Any], end: Callable[[], None] = _end_process) -> None:
         self._numbers = itertools.count(1)
         self._closing = False
-        self._engine = self._do(self._start(arguments))
+        self._end = end
+        served: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(served)), name="vllm", daemon=True
+        )
+        self._thread.start()
+        self._loop = served.get()
+        try:
+            self._engine = self._do(_called(start))
+        except BaseException:
+            self._stop_loop()
+            raise
         self._watching = self._begin(self._watch())
 
     @property
@@ -71,14 +85,14 @@ class Core:
         """The most tokens of prompt and answer together: the model's, or what the cache holds."""
         return int(self._engine.model_config.max_model_len)
 
-    def answer(self, tokens: list[int], sampling: Any, control: Control) -> Generator[Piece]:
+    def answer(self, prompt: Any, sampling: Any, control: Control) -> Generator[Piece]:
         """Yield an answer's pieces as they come.
 
         However it is left, by an error of the caller's or by `control`, vLLM has let go of the
         request by then.
         """
         pieces: _Pieces = queue.SimpleQueue()
-        request = _Request(self._loop, self._ask(tokens, sampling, pieces), pieces)
+        request = _Request(self._loop, self._ask(prompt, sampling, pieces), pieces)
         ended = False
         try:
             while True:
@@ -115,33 +129,29 @@ class Core:
         self._watching.cancel()
         # Not on the loop: it answers what the processes still send.
         self._engine.shutdown(timeout=_SHUTDOWN_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_SHUTDOWN_S)
+        self._stop_loop()
         # Its finalizer would shut down once more, at an exit that has no loop.
         del self._engine
 
-    async def _start(self, arguments: Any) -> Any:
-        from vllm.v1.engine.async_llm import AsyncLLM
+    async def _serve(self, served: "queue.SimpleQueue[asyncio.AbstractEventLoop]") -> None:
+        self._stopping = asyncio.Event()
+        served.put(asyncio.get_running_loop())
+        await self._stopping.wait()
 
-        return AsyncLLM.from_engine_args(arguments)
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(_SHUTDOWN_S)
 
-    async def _ask(self, tokens: list[int], sampling: Any, pieces: "_Pieces") -> None:
+    async def _ask(self, prompt: Any, sampling: Any, pieces: "_Pieces") -> None:
         """Put an answer's pieces into the queue, or the error that it ended with."""
         try:
-            async for piece in self._pieces(tokens, sampling):
-                pieces.put(piece)
+            answer = self._engine.generate(prompt, sampling, request_id=str(next(self._numbers)))
+            async for output in answer:
+                (completion,) = output.outputs
+                made = len(completion.token_ids)
+                pieces.put(Piece(completion.text, made, completion.finish_reason))
         except Exception as error:  # noqa: BLE001 -- raised again in the run's thread
             pieces.put(_lost(error) if self._engine.errored else error)
-
-    async def _pieces(self, tokens: list[int], sampling: Any) -> AsyncIterator[Piece]:
-        from vllm.inputs.engine import tokens_input
-
-        outputs = self._engine.generate(
-            tokens_input(tokens), sampling, request_id=str(next(self._numbers))
-        )
-        async for output in outputs:
-            (completion,) = output.outputs
-            yield Piece(completion.text, len(completion.token_ids), completion.finish_reason)
 
     async def _watch(self) -> None:
         """End this process after vLLM's own have ended: the daemon then starts another one.
@@ -152,14 +162,17 @@ class Core:
             await asyncio.sleep(_WATCH_S)
         await asyncio.sleep(_LAST_WORDS_S)
         if not self._closing:
-            _log.error("vLLM's processes have ended")
-            os._exit(_EXIT_LOST)
+            self._end()
 
     def _begin(self, work: Coroutine[Any, Any, _Result]) -> "Future[_Result]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _do(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         return self._begin(work).result()
+
+
+async def _called(start: Callable[[], Any]) -> Any:
+    return start()
 
 
 class _Request:

@@ -6,6 +6,7 @@ takes what the model's budget leaves at the load (`vllm_memory`), so that runs t
 """
 
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from handlers import failures, weights
 from handlers.base import Control, ModelSpec, Saving, TextAnswer
 from handlers.devices import device_of, dtype_of
 from handlers.failures import CoreLostError
+from handlers.options import check_options
 from handlers.prompting import STEP, Prompt, Prompting, tokenizer_of
 from handlers.requests import TextRequest
 from handlers.text_options import VllmOptions
@@ -26,7 +28,11 @@ _HUB_FILES = (_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model")
 
 
 def load(spec: ModelSpec) -> "VllmRunner":
-    """Start vLLM on the model's folder."""
+    """Start vLLM on the model's folder; it takes half a minute."""
+    if find_spec("vllm") is None:
+        raise weights.refused(spec, "vLLM isn't installed; the runner transformers needs none")
+    if problems := check_options(spec.runner, spec.options):
+        raise weights.refused(spec, f"options.{'; '.join(problems)}")
     options = VllmOptions.of(spec)
     folder = _folder_of(spec)
     configuration = weights.read_json(spec, folder / "config.json")
@@ -34,13 +40,15 @@ def load(spec: ModelSpec) -> "VllmRunner":
     if not files:
         raise weights.refused(spec, "it has no safetensors files, and others can run code")
     weights.check_weights(spec, files)
-    surroundings = Surroundings()
-    arguments = _arguments(spec, options, folder, files)
-    # Before vLLM is started: a model that is refused needn't wait for it.
+    # Before vLLM is started: a model that is refused needn't wait half a minute for it.
+    loaded_bytes = weights_bytes(files, dtype_of(spec, "bfloat16").itemsize)
+    cache_bytes = kv_cache_bytes(spec, options, device_of(spec), loaded_bytes)
     prompting = Prompting(spec, tokenizer_of(spec, folder), options.chat_template)
     ends = prompting.ends(_configured_ends(spec, folder, configuration))
+    surroundings = Surroundings()
+    arguments = _arguments(spec, options, folder, cache_bytes)
     try:
-        core = Core(arguments)
+        core = Core(lambda: _started(arguments))
     except Exception as error:
         raise _load_failure(surroundings, error) from error
     prompting.context = core.context
@@ -100,12 +108,15 @@ class VllmRunner:
 
     def text(self, request: TextRequest, control: Control) -> TextAnswer:
         """Answer the messages; stops at the next token, or while it waits for one."""
+        from vllm.inputs.engine import tokens_input
+
         control.step(STEP, 0.0, 0, request.max_tokens)
         prompt = self._prompting.prompt_of(request)
         said, made, reason = "", 0, None
         sampling = self._sampling(request, prompt)
         try:
-            with closing(self._core.answer(prompt.tokens, sampling, control)) as pieces:
+            answer = self._core.answer(tokens_input(prompt.tokens), sampling, control)
+            with closing(answer) as pieces:
                 for piece in pieces:
                     said, made, reason = _after(said, made, piece)
                     control.tell(piece.text)
@@ -146,7 +157,13 @@ def _after(said: str, made: int, piece: Piece) -> tuple[str, int, str | None]:
     return said + piece.text, made + piece.tokens, piece.finish_reason
 
 
-def _arguments(spec: ModelSpec, options: VllmOptions, folder: Path, files: list[Path]) -> Any:
+def _started(arguments: Any) -> Any:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(arguments)
+
+
+def _arguments(spec: ModelSpec, options: VllmOptions, folder: Path, cache_bytes: int | None) -> Any:
     """Return vLLM's arguments; what isn't said here is its default."""
     from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -161,9 +178,7 @@ def _arguments(spec: ModelSpec, options: VllmOptions, folder: Path, files: list[
         max_model_len=options.max_model_len or -1,
         max_num_seqs=options.max_num_seqs or spec.max_concurrent,
         max_num_batched_tokens=options.max_num_batched_tokens,
-        kv_cache_memory_bytes=kv_cache_bytes(
-            spec, options, device, weights_bytes(files, dtype.itemsize)
-        ),
+        kv_cache_memory_bytes=cache_bytes,
         **({} if share is None else {"gpu_memory_utilization": share}),
         kv_cache_dtype=options.kv_cache_dtype,
         quantization=options.quantization,
