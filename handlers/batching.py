@@ -102,7 +102,7 @@ class Batching:
         with self._changed:
             member.key = call.key
             worth = self._worth_of(call.key)
-            wanted = worth.wants(min(self._mates(call.key), self._most))
+            wanted = self._wanted(call.key, worth)
         if wanted:
             waiting = _Waiting(call, member)
             if batch := self._gathered(waiting, worth):
@@ -125,7 +125,9 @@ class Batching:
             waiting.append(own)
             self._changed.notify_all()
             patience_s = _LEAST_WAIT_S + _PATIENCE * worth.expected_s()
-            self._changed.wait_for(lambda: own.taken or self._complete(key), patience_s)
+            self._changed.wait_for(
+                lambda: own.taken or self._complete(key) or not self._wanted(key, worth), patience_s
+            )
             if own.taken:
                 self._changed.wait_for(lambda: own.done)
                 return []
@@ -142,6 +144,10 @@ class Batching:
     def _complete(self, key: object) -> bool:
         """Whether nobody is to come any more whose call could be shared."""
         return len(self._waiting.get(key, ())) >= min(self._mates(key), self._most)
+
+    def _wanted(self, key: object, worth: Worth) -> bool:
+        """Whether those who compute this kind now shall do it together."""
+        return worth.wants(min(self._mates(key), self._most))
 
     def _mates(self, key: object) -> int:
         return sum(member.key == key for member in self._members)
@@ -182,7 +188,10 @@ class Batching:
                 self._computing -= 1
                 alone = alone and begun == self._begun
         if alone:
-            worth.note(number, self._clock() - began_s)
+            with self._changed:
+                worth.note(number, self._clock() - began_s)
+                # It may be known now that those who wait for others needn't.
+                self._changed.notify_all()
         return answer
 
 

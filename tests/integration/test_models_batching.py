@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.models
 torch = pytest.importorskip("torch")
 StartEngine = Callable[..., Awaitable[EngineProcess]]
 
+LONG_S = 10.0
+"""So long do calls take by the denoiser's clock, and twice as long are mates waited for."""
+
 LEVELS = 2
 """A picture may differ by so many of 255 levels from the one that is drawn alone."""
 
@@ -30,7 +34,7 @@ class Denoiser:
         self.rows: list[int] = []
         self.now = 0.0
         self._seconds_of = seconds_of
-        self.fails: Callable[[Any], bool] = lambda _: False
+        self.fails: Callable[[Any, Any], Any] = lambda sample, timestep: False
 
     def clock(self) -> float:
         return self.now
@@ -38,7 +42,7 @@ class Denoiser:
     def __call__(self, sample: Any, timestep: Any, *, text: Any, return_dict: bool) -> Any:
         self.rows.append(len(sample))
         self.now += self._seconds_of(len(sample))
-        if self.fails(sample):
+        if self.fails(sample, timestep):
             raise RuntimeError(f"failed with {len(sample)} rows")
         assert not return_dict
         return (sample * 2 + timestep.view(-1, 1).expand(len(sample), 1) + text,)
@@ -51,115 +55,122 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def steps_of(
-    batching: Batching, denoiser: Denoiser, number: int, steps: int, ready: threading.Barrier
-) -> tuple[list[float], Member]:
-    """Take steps as a pipeline does; return what was answered to each."""
-    answers = []
+    batching: Batching, denoiser: Denoiser, number: int, enough: Callable[[], bool], more: int = 10
+) -> Member:
+    """Take steps as a pipeline does until there were enough, and some more; check each answer."""
     with batching.member() as member:
         module = batching.denoiser(denoiser, member)
-        ready.wait()
-        for step in range(steps):
-            sample = torch.full((1, 3), float(number))
-            (answer,) = module(
-                sample, torch.tensor(step), text=torch.zeros(1, 3), return_dict=False
-            )
-            answers.append(answer[0, 0].item())
-    return answers, member
-
-
-def expected(number: int, steps: int) -> list[float]:
-    return [2.0 * number + step for step in range(steps)]
+        for step in itertools.count():
+            more -= enough()
+            if more < 0:
+                return member
+            sample, text = torch.full((1, 3), float(number)), torch.zeros(1, 3)
+            (answer,) = module(sample, torch.tensor(step), text=text, return_dict=False)
+            assert answer.tolist() == [[2.0 * number + step] * 3]
+    raise AssertionError("the steps never end by themselves")
 
 
 def test_runs_of_one_shape_share_calls_and_each_gets_its_own_answer(
     threads: ThreadPoolExecutor,
 ) -> None:
     """Also at different steps, and when one ends earlier than the others."""
-    denoiser = Denoiser(lambda rows: 1.0)
-    batching, ready = Batching(4, clock=denoiser.clock), threading.Barrier(4)
+    denoiser = Denoiser(lambda rows: LONG_S)
+    batching = Batching(4, clock=denoiser.clock)
 
     runs = [
-        threads.submit(steps_of, batching, denoiser, number, 10 + 10 * number, ready)
+        threads.submit(steps_of, batching, denoiser, number, lambda: 4 in denoiser.rows, 9 * number)
         for number in range(4)
     ]
 
-    for number, run in enumerate(runs):
-        answers, _ = run.result()
-        assert answers == expected(number, 10 + 10 * number)
+    assert all(run.result().shared for run in runs)
     assert max(denoiser.rows) == 4
-    assert sum(denoiser.rows) == 10 + 20 + 30 + 40
-    assert all(run.result()[1].shared for run in runs)
 
 
 def test_never_more_share_than_allowed(threads: ThreadPoolExecutor) -> None:
     """Their memory is what was reserved for so many."""
-    denoiser = Denoiser(lambda rows: 1.0)
-    batching, ready = Batching(2, clock=denoiser.clock), threading.Barrier(5)
+    denoiser = Denoiser(lambda rows: LONG_S)
+    batching = Batching(2, clock=denoiser.clock)
 
-    runs = [threads.submit(steps_of, batching, denoiser, number, 20, ready) for number in range(5)]
+    runs = [
+        threads.submit(
+            steps_of, batching, denoiser, number, lambda: denoiser.rows.count(2) > 20, number
+        )
+        for number in range(5)
+    ]
 
-    assert [run.result()[0] for run in runs] == [expected(number, 20) for number in range(5)]
+    for run in runs:
+        run.result()
     assert max(denoiser.rows) == 2
 
 
 def test_what_gains_nothing_is_not_shared(threads: ThreadPoolExecutor) -> None:
     """After the timings that show it, everybody computes alone, and nobody waits."""
-    denoiser = Denoiser(float)
-    batching, ready = Batching(2, clock=denoiser.clock), threading.Barrier(2)
+    denoiser = Denoiser(lambda rows: LONG_S * rows)
+    batching = Batching(2, clock=denoiser.clock)
 
-    runs = [threads.submit(steps_of, batching, denoiser, number, 50, ready) for number in range(2)]
+    runs = [
+        threads.submit(
+            steps_of, batching, denoiser, number, lambda: denoiser.rows.count(2) >= 3, 50
+        )
+        for number in range(2)
+    ]
 
-    assert [run.result()[0] for run in runs] == [expected(number, 50) for number in range(2)]
-    assert denoiser.rows.count(2) <= 3
+    for run in runs:
+        run.result()
+    assert denoiser.rows.count(2) == 3
 
 
 def test_a_batch_that_fails_is_computed_one_by_one(threads: ThreadPoolExecutor) -> None:
     """As when it runs out of memory; so many are never tried again."""
-    denoiser = Denoiser(lambda rows: 1.0)
-    denoiser.fails = lambda sample: len(sample) > 2
-    batching, ready = Batching(3, clock=denoiser.clock), threading.Barrier(3)
+    denoiser = Denoiser(lambda rows: LONG_S)
+    denoiser.fails = lambda sample, timestep: len(sample) > 2
+    batching = Batching(3, clock=denoiser.clock)
 
-    runs = [threads.submit(steps_of, batching, denoiser, number, 20, ready) for number in range(3)]
+    runs = [
+        threads.submit(steps_of, batching, denoiser, number, lambda: 3 in denoiser.rows, 20)
+        for number in range(3)
+    ]
 
-    assert [run.result()[0] for run in runs] == [expected(number, 20) for number in range(3)]
+    for run in runs:
+        run.result()
     assert denoiser.rows.count(3) == 1
 
 
 def test_who_is_to_blame_hears_of_it_and_nobody_else(threads: ThreadPoolExecutor) -> None:
     """A run whose own call fails takes no other down."""
-    denoiser = Denoiser(lambda rows: 1.0)
-    denoiser.fails = lambda sample: bool((sample == 1.0).any())
-    batching, ready = Batching(2, clock=denoiser.clock), threading.Barrier(2)
+    denoiser = Denoiser(lambda rows: LONG_S)
+    batching = Batching(2, clock=denoiser.clock)
+    denoiser.fails = lambda sample, timestep: (sample == 1).any() and 2 in denoiser.rows
 
-    good = threads.submit(steps_of, batching, denoiser, 0, 20, ready)
-    bad = threads.submit(steps_of, batching, denoiser, 1, 20, ready)
+    good = threads.submit(steps_of, batching, denoiser, 0, lambda: 2 in denoiser.rows, 20)
+    bad = threads.submit(steps_of, batching, denoiser, 1, lambda: 2 in denoiser.rows, 20)
 
     with pytest.raises(RuntimeError, match="failed with 1 rows"):
         bad.result()
-    assert good.result()[0] == expected(0, 20)
+    good.result()
 
 
 def test_other_shapes_are_not_mixed(threads: ThreadPoolExecutor) -> None:
     """A call with other columns goes its own way."""
-    denoiser = Denoiser(lambda rows: 1.0)
+    denoiser = Denoiser(lambda rows: LONG_S)
     batching = Batching(2, clock=denoiser.clock)
-    seen = []
+    both = threading.Barrier(2)
 
-    def wide() -> None:
+    def steps(columns: int) -> set[Any]:
         with batching.member() as member:
             module = batching.denoiser(denoiser, member)
-            for _ in range(20):
-                args = torch.ones(1, 5), torch.tensor(0)
-                (answer,) = module(*args, text=torch.zeros(1, 5), return_dict=False)
-                seen.append(answer.shape)
+            both.wait()
+            samples = [torch.ones(1, columns) for _ in range(20)]
+            answers = [
+                module(sample, torch.tensor(0), text=sample, return_dict=False)[0].shape
+                for sample in samples
+            ]
+        return set(answers)
 
-    ready = threading.Barrier(1)
-    runs = [threads.submit(wide), threads.submit(steps_of, batching, denoiser, 3, 20, ready)]
+    narrow, wide = threads.submit(steps, 3), threads.submit(steps, 5)
 
-    assert runs[1].result()[0] == expected(3, 20)
-    runs[0].result()
+    assert (narrow.result(), wide.result()) == ({(1, 3)}, {(1, 5)})
     assert set(denoiser.rows) == {1}
-    assert set(seen) == {(1, 5)}
 
 
 def pixels(output: Any) -> Any:
