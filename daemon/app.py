@@ -21,6 +21,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from daemon.credentials import watch_expiry
+from daemon.devices import find_devices
 from daemon.identity import identity
 from daemon.model_specs import classes_of
 from daemon.preflight import problems
@@ -105,7 +106,7 @@ async def _work(
         systemd = Systemd.from_environment()
         systemd.status("waiting for the database")
         # NVML blocks, and for long where a driver is ill.
-        devices = await asyncio.to_thread(composition.find_devices, settings)
+        devices = await asyncio.to_thread(find_devices, settings)
         parts: Parts = composition.build(settings, worker, devices, reports.metrics)
         try:
             await _check(parts, reports, stopping)

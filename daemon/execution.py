@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from daemon.enhancement import Enhancement
 from daemon.job_run import JobRun, Phase
 from daemon.job_types import JOB_TYPES, JobType
 from daemon.jobs import (
@@ -33,7 +34,7 @@ from daemon.memory_ladder import AS_ASKED, Rung
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
 from daemon.ports import Admissions, ArtifactStore
 from daemon.progress import ProgressWriter
-from daemon.results import result_of
+from daemon.results import noted, result_of
 from daemon.values import (
     AdmissionRequest,
     Artifact,
@@ -89,6 +90,7 @@ class Execution:
     progress: ProgressWriter
     recorder: Recorder
     events: ExecutionEvents
+    enhancement: Enhancement
     look_again_in: Callable[[float], object]
     """Takes the seconds until a job that is to be tried again may be claimed."""
     clock: Callable[[], float] = time.monotonic
@@ -134,7 +136,8 @@ class Execution:
         job_type = JOB_TYPES.get(job.job_type)
         if job_type is None:
             raise JobError(ErrorCode.INVALID_PROMPT, f'unknown job type "{job.job_type[:100]}"')
-        output = await self._generate(run, job_type, self.resolve(job_type, job))
+        params, notes = await self._prepared(run, job_type)
+        output = await self._generate(run, job_type, params)
         run.enter(Phase.UPLOADING)
         if output.files:
             self._step(run, StepReport("uploading", 0.99))
@@ -142,7 +145,20 @@ class Execution:
             await self._save(job, number, file, saved)
         run.timings |= {f"engine_{name}": value for name, value in output.timings.items()}
         run.enter(Phase.FINISHING)
-        return result_of(output.fields, saved, run.account())
+        return result_of(noted(output.fields, notes), saved, run.account())
+
+    async def _prepared(
+        self, run: JobRun, job_type: JobType
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return the parameters really used, and what the result says of how they came about."""
+        params = self.resolve(job_type, run.job)
+        if not job_type.enhanced:
+            return params, {}
+        wish = request_of(run, job_type, params)
+        enhanced = await self.enhancement.enhance(
+            run, params, wish, lambda step: self._step(run, step)
+        )
+        return {**params, "prompt": enhanced.prompt}, enhanced.notes(str(params["prompt"]))
 
     async def _generate(
         self, run: JobRun, job_type: JobType, params: Mapping[str, Any]

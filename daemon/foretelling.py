@@ -83,7 +83,9 @@ class Foreteller:
         now, factor = self.last.made_s, self.calibration.factor
         for request_id, run in self.runs.items():
             ends_s = self.last.ends_s.get(request_id)
-            if ends_s is None or run.phase not in {Phase.WAITING, Phase.RUNNING}:
+            if run.preparing or ends_s is None:
+                continue
+            if run.phase not in {Phase.WAITING, Phase.RUNNING}:
                 continue
             expected_s = max(0.0, ends_s - now) + self.upload.expected_s
             if request_id not in self._promises:

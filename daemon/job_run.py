@@ -50,6 +50,8 @@ class JobRun:
     """When it first asked for the GPU."""
     ends_at: float | None = None
     """When it is expected to end, monotonic seconds, as the forecast has it."""
+    preparing: bool = False
+    """Its prompt is being rewritten: it hasn't asked for its own model yet."""
     _carrier: asyncio.Task[None] | None = None
     _since: float = 0.0
     _begun: bool = False

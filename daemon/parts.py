@@ -19,15 +19,16 @@ from daemon.engine_events import EngineEvents
 from daemon.engines.factory import engine_factory
 from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
 from daemon.engines.pool import EnginePool
+from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution, Resolver
 from daemon.executor import Executor
 from daemon.foretelling import Foreteller
 from daemon.intake import Intake
 from daemon.job_run import JobRun
-from daemon.job_types import JobType
+from daemon.job_types import JobType, Model
 from daemon.jobs import ErrorCode, Job, JobError
 from daemon.leases import Leases
-from daemon.model_specs import devices_from, host_bytes_of, specs_from
+from daemon.model_specs import host_bytes_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
@@ -38,7 +39,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
-from daemon.telemetry.gpu import Nvml, UsedMemory
+from daemon.telemetry.gpu import UsedMemory
 from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.values import (
@@ -165,16 +166,19 @@ def build(
     runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
     events, outbox = RunEvents(metrics, foreteller), Outbox(store)
-    quarantine = Quarantine(admissions)
+    company = Preparing(Quarantine(admissions))
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
     execution = Execution(
         resolve=_resolver(settings),
         leases=leases,
-        admissions=quarantine,
+        admissions=company,
         artifacts=artifacts,
         progress=progress,
         recorder=outbox,
         events=events,
+        enhancement=Enhancement(
+            company, settings.enhance, available=Model.CHAT in settings.enabled_models
+        ),
         look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
     )
     executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set, runs=runs)
@@ -184,7 +188,7 @@ def build(
     intake = Intake(
         store=store,
         worker=worker,
-        demand=quarantine.demand,
+        demand=company.demand,
         starter=executor,
         sweeps=sweeps,
         lease_s=settings.leases.duration_s,
@@ -243,26 +247,6 @@ def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
         settings.wakeups.sweep_interval_blind_s,
         any_proven=proof.any_proven,
     )
-
-
-def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
-    """Return the simulated device, or what the driver finds. Blocks.
-
-    Raises:
-        StartupError: there is no GPU.
-    """
-    if settings.device.simulate_gb is not None:
-        return devices_from((), settings.device)
-    try:
-        samples = Nvml()()
-    except Exception as error:  # whatever a driver raises means: no GPU
-        raise StartupError(
-            f"no GPU: {error}. Set OURVIDZ_DEVICE__SIMULATE_GB to run without one"
-        ) from error
-    capacities = [sample.memory_total for sample in samples if sample.memory_total]
-    if not capacities:
-        raise StartupError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
-    return devices_from(capacities, settings.device)
 
 
 def _engine_said(model: str, line: str) -> None:

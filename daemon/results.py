@@ -9,6 +9,13 @@ from daemon.values import Artifact
 _URL_FIELDS = {"image": "image_url", "video": "video_url", "thumbnail": "thumbnail_url"}
 
 
+def noted(fields: Mapping[str, Any], notes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add notes to the metadata of a run's fields."""
+    if not notes:
+        return fields
+    return {**fields, "metadata": {**fields.get("metadata", {}), **notes}}
+
+
 def result_of(
     fields: Mapping[str, Any],
     artifacts: Sequence[Artifact],

@@ -132,6 +132,15 @@ class ModelSettings(_Frozen):
         return self
 
 
+class EnhanceSettings(_Frozen):
+    """How the chat model rewrites the prompts of `*_enhanced` jobs."""
+
+    instruction: str = ""
+    """What it is told; empty: the default, see `docs/jobs.md`."""
+    max_tokens: int = Field(default=200, ge=1, le=4096)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+
+
 class DeviceSettings(_Frozen):
     """The GPU memory that may be used."""
 

@@ -25,6 +25,7 @@ from daemon.sections import (
     ArtifactSettings,
     DatabaseSettings,
     DeviceSettings,
+    EnhanceSettings,
     LeaseSettings,
     LogSettings,
     ModelSettings,
@@ -87,6 +88,7 @@ class Settings(BaseSettings):
     leases: LeaseSettings = LeaseSettings()
     models: Mapping[Model, ModelSettings]
     device: DeviceSettings = DeviceSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     server: ServerSettings = ServerSettings()
     stop: StopSettings = StopSettings()

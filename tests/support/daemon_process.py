@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 from eventually import eventually
 
+import daemon
 from devstack.postgres import free_port
 
 _MARK = "XDG_DAEMON_UNDER_TEST"
@@ -96,6 +97,8 @@ class Daemon:
         self.listen_on(free_port())
         self.environment = {
             "PATH": os.environ["PATH"],
+            # The code that the tests import, not another checkout that is installed.
+            "PYTHONPATH": str(Path(daemon.__file__).parents[1]),
             "HOME": str(folder),
             "OURVIDZ_WORKER_NAME": "worker",
             **USUAL,

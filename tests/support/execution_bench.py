@@ -13,11 +13,12 @@ from scripted import (
     a_job,
 )
 
+from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution
 from daemon.executor import Executor
 from daemon.leases import Leases
 from daemon.progress import ProgressWriter
-from daemon.sections import LeaseSettings, StopSettings
+from daemon.sections import EnhanceSettings, LeaseSettings, StopSettings
 from daemon.values import ArtifactFile, RunOutput
 
 PICTURE = RunOutput(
@@ -31,7 +32,7 @@ PICTURE = RunOutput(
 class Bench:
     """The executor with scripted parts around it."""
 
-    def __init__(self, runs: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, runs: Callable[..., Awaitable[Any]], *, chat: bool = True) -> None:
         self.store = ScriptedStore()
         self.engine = ScriptedEngine(runs)
         self.admissions = OpenAdmissions(self.engine)
@@ -42,14 +43,16 @@ class Bench:
         self.slept: list[float] = []
         self.looks: list[float] = []
         self.ended: list[Any] = []
+        self.preparing = Preparing(self.admissions)
         self.execution = Execution(
-            resolve=lambda job_type, job: {"prompt": "hello"},
+            resolve=lambda job_type, job: {"prompt": "hello", "seed": 5},
             leases=self.leases,
-            admissions=self.admissions,
+            admissions=self.preparing,
             artifacts=self.artifacts,
             progress=self.progress,
             recorder=self.recorder,
             events=self,
+            enhancement=Enhancement(self.preparing, EnhanceSettings(), available=chat),
             look_again_in=self.looks.append,
             sleep=self.sleep,
         )

@@ -60,6 +60,10 @@ async def test_every_kind_of_job_is_answered(project: Project, daemon: StartDaem
             await project.until(job, "completed")
         results = {kind: (await user.read(job))["result"] for kind, job in jobs.items()}
         assert results["chat"]["response"] == "You said: a lake"
+        metadata = results["image7b_fast_enhanced"]["metadata"]
+        assert metadata["enhancement"] == {"used": True, "reason": None}
+        assert metadata["prompt"] == metadata["enhanced_prompt"] == "You said: a lake"
+        assert metadata["original_prompt"] == "a lake"
         kinds = [artifact["kind"] for artifact in results["video_fast"]["artifacts"]]
         assert kinds == ["video", "thumbnail"]
         for artifact in results["video_fast"]["artifacts"]:

@@ -1,0 +1,27 @@
+"""The devices of this host: what the driver finds, or one that is simulated."""
+
+from daemon.model_specs import devices_from
+from daemon.scheduling.models import DeviceSpec
+from daemon.settings import Settings
+from daemon.startup import StartupError
+from daemon.telemetry.gpu import Nvml
+
+
+def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
+    """Return the simulated device, or what the driver finds. Blocks.
+
+    Raises:
+        StartupError: there is no GPU.
+    """
+    if settings.device.simulate_gb is not None:
+        return devices_from((), settings.device)
+    try:
+        samples = Nvml()()
+    except Exception as error:  # whatever a driver raises means: no GPU
+        raise StartupError(
+            f"no GPU: {error}. Set OURVIDZ_DEVICE__SIMULATE_GB to run without one"
+        ) from error
+    capacities = [sample.memory_total for sample in samples if sample.memory_total]
+    if not capacities:
+        raise StartupError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
+    return devices_from(capacities, settings.device)
