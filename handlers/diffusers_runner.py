@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from handlers import weights
+from handlers import checkpoints, weights
 from handlers.base import ModelSpec
 from handlers.devices import dtype_of
 from handlers.diffusion import DiffusionModel
@@ -42,6 +42,7 @@ def load(spec: ModelSpec) -> DiffusionModel:
         pipeline = _load_file(spec, options, found)
     else:
         pipeline = _load_folder(spec, found)
+    checkpoints.check_complete(spec, pipeline)
     place(spec, options, pipeline)
     return _MODELS[type(pipeline).__name__](spec, pipeline)
 
@@ -50,12 +51,19 @@ def _load_folder(spec: ModelSpec, folder: Path | None) -> Any:
     """Load a folder, or with None what a hub has under the path's name."""
     import diffusers
 
-    kind = _SINGLE_FILE if folder is None else _kind_of(spec, folder)
+    if folder is None:
+        kind, variant, encoders = _SINGLE_FILE, None, {}
+    else:
+        index = weights.read_json(spec, folder / "model_index.json")
+        kind, variant = _kind_of(spec, folder, index), _variant_of(spec, folder)
+        dtype = dtype_of(spec, _HALF_ON_GPU[kind])
+        encoders = checkpoints.text_encoders(spec, folder, index, dtype, variant)
     return getattr(diffusers, kind).from_pretrained(
         spec.path,
         dtype=_dtypes(spec, kind, folder),
-        variant=None if folder is None else _variant_of(spec, folder),
+        variant=variant,
         use_safetensors=True,
+        **encoders,
         **_EXTRA.get(kind, {}),
     )
 
@@ -64,25 +72,29 @@ def _load_file(spec: ModelSpec, options: DiffusionOptions, file: Path) -> Any:
     """Load a checkpoint in one file; without a hub the configurations come from a folder."""
     import diffusers
 
-    if file.suffix != ".safetensors":
-        raise weights.refused(spec, "a single file must be .safetensors: others can run code")
-    weights.check_weights(spec, [file])
-    config = options.config
-    if config is None:
+    checkpoints.check_file(spec, file)
+    if options.config is None:
         raise weights.refused(
             spec, "a single file needs options.config: a folder with the pipeline's configurations"
         )
-    return diffusers.StableDiffusionXLPipeline.from_single_file(
-        str(file),
-        config=str(config),
-        dtype=_dtypes(spec, _SINGLE_FILE, config),
-        **_EXTRA[_SINGLE_FILE],
-    )
+    if not (options.config / "model_index.json").is_file():
+        raise weights.refused(spec, f"options.config {options.config} has no model_index.json")
+    try:
+        return diffusers.StableDiffusionXLPipeline.from_single_file(
+            str(file),
+            config=str(options.config),
+            dtype=_dtypes(spec, _SINGLE_FILE, options.config),
+            **_EXTRA[_SINGLE_FILE],
+        )
+    except NotImplementedError as error:
+        # What torch says of weights that came from nowhere.
+        raise weights.refused(
+            spec, f"it lacks weights that the configurations in {options.config} name"
+        ) from error
 
 
-def _kind_of(spec: ModelSpec, folder: Path) -> str:
+def _kind_of(spec: ModelSpec, folder: Path, index: Mapping[str, Any]) -> str:
     """Return the pipeline's class; refuse one that is unknown or incomplete."""
-    index = weights.read_json(spec, folder / "model_index.json")
     kind = str(index.get("_class_name"))
     if kind not in _MODELS:
         raise weights.refused(spec, f"it is a {kind}, and only {' and '.join(_MODELS)} are known")

@@ -4,6 +4,7 @@ Pure: read by the daemon at its start and by the engine at its load. What can't 
 refused here, if that can be seen without the checkpoint.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -156,7 +157,7 @@ class DiffusionOptions(Strict):
             yield "compile goes with none of step_cache, group_offload and fp8: they change calls"
         if self.one_at_a_time and (self.batch or 1) > 1:
             yield "batch must be 1 with step_cache, group_offload or fp8: their runs take turns"
-        if len({lora.name for lora in self.loras}) < len(self.loras):
+        if len({re.sub(r"\W", "_", lora.name) for lora in self.loras}) < len(self.loras):
             yield "two loras have the same name"
 
 

@@ -4,13 +4,15 @@ A LoRA for another architecture fits nowhere, and the libraries only log that an
 is refused, also where it fits in part.
 """
 
+import re
 from importlib.util import find_spec
 from typing import Any
 
 from handlers import weights
 from handlers.base import ModelSpec, RunError
 from handlers.diffusion_options import Lora
-from handlers.failures import sentence
+
+_LONGEST = 200
 
 
 def fuse(spec: ModelSpec, loras: tuple[Lora, ...], pipeline: Any) -> None:
@@ -23,20 +25,21 @@ def fuse(spec: ModelSpec, loras: tuple[Lora, ...], pipeline: Any) -> None:
         return
     if find_spec("peft") is None:
         raise weights.refused(spec, "options.loras needs the package peft: pip install peft")
-    names = [f"lora_{number}" for number in range(len(loras))]
+    # As parts of modules' names; the libraries' own messages name them, too.
+    names = ["lora_" + re.sub(r"\W", "_", lora.name) for lora in loras]
     for name, lora in zip(names, loras, strict=True):
         try:
             _load(spec, lora, name, pipeline)
         except RunError:
             raise
         except Exception as error:
-            raise _refused(spec, lora, f"doesn't fit: {sentence(error)}") from error
+            raise _refused(spec, lora, f"doesn't fit: {_told(error)}") from error
     pipeline.set_adapters(names, [lora.weight for lora in loras])
     try:
         # Refuses values that are no numbers, which would make every picture black.
         pipeline.fuse_lora(components=_components(pipeline), adapter_names=names, safe_fusing=True)
     except ValueError as error:
-        raise weights.refused(spec, f"its LoRAs can't be fused: {sentence(error)}") from error
+        raise weights.refused(spec, f"its LoRAs can't be fused: {_told(error)}") from error
     pipeline.unload_lora_weights()
 
 
@@ -86,3 +89,8 @@ def _components(pipeline: Any) -> list[str]:
 
 def _refused(spec: ModelSpec, lora: Lora, why: str) -> RunError:
     return weights.refused(spec, f"the LoRA {lora.path.name} {why}")
+
+
+def _told(error: Exception) -> str:
+    """Return the error's first lines; torch's first one alone says nothing."""
+    return " ".join(str(error).split())[:_LONGEST]

@@ -13,6 +13,7 @@ from handlers.diffusion import (
     generator,
 )
 from handlers.drawing import Drawing
+from handlers.long_prompts import Reading
 from handlers.pictures import png
 from handlers.requests import ImageRequest
 
@@ -34,7 +35,7 @@ class SdxlModel(DiffusionModel):
             self.teach_previews(use, request.saving)
             shell = self.shell()
             with use.of(Part.TEXT):
-                encoded = self._encoded(shell, request)
+                encoded = self._encoded(shell, request, drawing)
             with use.of(Part.DENOISER):
                 latents = self.denoise(
                     shell,
@@ -52,16 +53,17 @@ class SdxlModel(DiffusionModel):
                 decoded = self.decode(latents, request.saving)
         return ImageAnswer(png(self.pixels(decoded)[0]), drawing.notes)
 
-    def _encoded(self, shell: Any, request: ImageRequest) -> dict[str, Any]:
+    def _encoded(self, shell: Any, request: ImageRequest, drawing: Drawing) -> dict[str, Any]:
         guided = request.guidance_scale > 1 and shell.unet.config.time_cond_proj_dim is None
         with self._alone:
-            prompt, negative, pooled, negative_pooled = shell.encode_prompt(
-                prompt=request.prompt,
-                # An empty text and none are different things to this pipeline.
-                negative_prompt=request.negative_prompt or None,
-                do_classifier_free_guidance=guided,
-                device=self.device,
+            reading = Reading(
+                shell,
+                request.prompt,
+                request.negative_prompt if guided else None,
+                self.options.prompt_pieces,
             )
+            prompt, negative, pooled, negative_pooled = reading.encode(self.device)
+        drawing.notes |= reading.notes()
         return {
             "prompt_embeds": prompt,
             "negative_prompt_embeds": negative,

@@ -19,6 +19,9 @@ from handlers.requests import ImageRequest, VideoRequest
 _PACKING = "encoding_video"
 _PACKING_FROM = 0.98
 
+_TOKENS = 512
+"""What Wan was trained to read of a prompt."""
+
 
 class WanModel(DiffusionModel):
     """Implements `base.ImageRunner` and `base.VideoRunner` on a `WanPipeline`."""
@@ -51,7 +54,7 @@ class WanModel(DiffusionModel):
             self.teach_previews(use, request.saving)
             shell = self.shell()
             with use.of(Part.TEXT):
-                encoded = self._encoded(shell, request)
+                encoded = self._encoded(shell, request, drawing)
             with use.of(Part.DENOISER):
                 latents = self.denoise(
                     shell,
@@ -71,14 +74,24 @@ class WanModel(DiffusionModel):
         # One film: channels, frames, height, width.
         return self.pixels(decoded[0].movedim(1, 0))
 
-    def _encoded(self, shell: Any, request: ImageRequest | VideoRequest) -> dict[str, Any]:
+    def _encoded(
+        self, shell: Any, request: ImageRequest | VideoRequest, drawing: Drawing
+    ) -> dict[str, Any]:
+        guided = request.guidance_scale > 1
         with self._alone:
             prompt, negative = shell.encode_prompt(
                 prompt=request.prompt,
                 negative_prompt=request.negative_prompt,
-                do_classifier_free_guidance=request.guidance_scale > 1,
+                do_classifier_free_guidance=guided,
+                # As the pipeline's own call does; by itself this method would read half of it.
+                max_sequence_length=_TOKENS,
                 device=self.device,
             )
+            texts = (request.prompt, request.negative_prompt if guided else "")
+            lengths = [_length(shell.tokenizer, text) for text in texts]
+        drawing.notes["prompt_tokens"] = lengths[0]
+        # One more is the mark at the end.
+        drawing.notes["prompt_truncated"] = max(lengths) + 1 > _TOKENS
         return {"prompt_embeds": prompt, "negative_prompt_embeds": negative}
 
     def noise(self) -> Any:
@@ -98,3 +111,10 @@ class WanModel(DiffusionModel):
         mean = torch.tensor(vae.config.latents_mean).view(shape).to(latents)
         deviation = torch.tensor(vae.config.latents_std).view(shape).to(latents)
         return vae.decode(latents * deviation + mean, return_dict=False)[0]
+
+
+def _length(tokenizer: Any, text: str) -> int:
+    """Return the tokens of a text as the pipeline tidies it."""
+    from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+
+    return len(tokenizer(prompt_clean(text), add_special_tokens=False).input_ids)
