@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sdxl_file import tiny_pipeline
 
 from daemon.engines.limits import EngineLimits
 from daemon.engines.process import EngineProcess
@@ -34,6 +35,14 @@ def demo_models() -> dict[str, Path]:
     except MissingWheelError as error:
         missing(str(error))
     return prepare(cache_folder(), lambda line: print(line, file=sys.stderr))  # noqa: T201 -- it takes a while
+
+
+@pytest.fixture(scope="session")
+def plain_sdxl(demo_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SDXL that has learned nothing, of a fixed layout, whatever the demo's is."""
+    folder = tmp_path_factory.mktemp("plain-sdxl")
+    tiny_pipeline(demo_models["sdxl"]).save_pretrained(folder)
+    return folder
 
 
 class _Engines:
