@@ -1,7 +1,7 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +20,20 @@ from daemon.engines.factory import engine_factory
 from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
 from daemon.engines.pool import EnginePool
 from daemon.enhancement import Enhancement, Preparing
-from daemon.execution import Execution, Resolver
+from daemon.execution import Execution
 from daemon.executor import Executor
 from daemon.foretelling import Foreteller
 from daemon.intake import Intake
 from daemon.job_run import JobRun
-from daemon.job_types import JobType, Model
-from daemon.jobs import ErrorCode, Job, JobError
+from daemon.job_types import Model
+from daemon.jobs import JobError
 from daemon.leases import Leases
 from daemon.model_specs import host_bytes_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
+from daemon.resolving import resolver
 from daemon.run_events import RunEvents
 from daemon.scheduling.models import DeviceSpec, check_fits
 from daemon.scheduling.scheduler import Scheduler
@@ -51,7 +52,6 @@ from daemon.values import (
 from daemon.wakeups.patience import wake_for
 from daemon.wakeups.proof import ProofOfLife, ProofTimes, ProvableSource
 from daemon.wakeups.sweep import SweepTimer
-from handlers.params import InvalidRequest, Limits, resolve
 
 _ANY_AGE_S = 3600.0
 """A canary so old is as good as a new one to learn what the database can do."""
@@ -169,7 +169,7 @@ def build(
     company = Preparing(Quarantine(admissions))
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
     execution = Execution(
-        resolve=_resolver(settings),
+        resolve=resolver(settings),
         leases=leases,
         admissions=company,
         artifacts=artifacts,
@@ -252,32 +252,3 @@ def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
 def _engine_said(model: str, line: str) -> None:
     """Log what an engine writes; a library's chatter is for those who look for it."""
     _log.debug("engine", model=model, line=line)
-
-
-def _resolver(settings: Settings) -> Resolver:
-    """Return what checks requests; only the fake runner may be told how to fare."""
-    limits = {
-        model: Limits(allow_fake=chosen.runner == "fake")
-        for model, chosen in settings.models.items()
-    }
-    defaults = {
-        model: {quality: each.given() for quality, each in chosen.defaults.items()}
-        for model, chosen in settings.models.items()
-    }
-
-    def resolved(job_type: JobType, job: Job) -> Mapping[str, Any]:
-        try:
-            return resolve(
-                job_type.handler,
-                job.job_type,
-                job_type.model,
-                job_type.quality,
-                job.request,
-                original_prompt=job.original_prompt,
-                limits=limits[job_type.model],
-                defaults=defaults[job_type.model].get(job_type.quality),
-            ).params
-        except InvalidRequest as error:
-            raise JobError(ErrorCode.INVALID_PROMPT, str(error)) from error
-
-    return resolved

@@ -164,6 +164,8 @@ class ArtifactSettings(_Frozen):
     images: str = "ourvidz-images"
     videos: str = "ourvidz-videos"
     thumbnails: str = "ourvidz-thumbnails"
+    provenance: bool = True
+    """Write job id, model, seed and parameters (the prompt among them) into the files."""
     signed_url_s: Positive = 7 * 24 * 3600.0
     """`supabase`: how long the URL of a file in a private bucket works; its path works longer."""
 

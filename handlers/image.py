@@ -8,6 +8,7 @@ import msgspec
 
 from handlers.base import Control, ImageRunner, ResultFile, RunResult
 from handlers.part import Part
+from handlers.provenance import marked
 from handlers.requests import ImageRequest
 from handlers.results import image_result
 
@@ -27,8 +28,9 @@ def image(runner: ImageRunner, params: Mapping[str, Any], control: Control) -> R
     files, notes = [], dict(runner.description())
     for number, seed in enumerate(seeds):
         answer = runner.image(request, seed, Part(control, number, len(seeds)))
-        files.append(ResultFile("image", "image/png", "png", answer.png))
         notes |= answer.notes
+        file = ResultFile("image", "image/png", "png", answer.png)
+        files.append(marked(file, request, notes, seed))
     seconds = time.monotonic() - started
     fields = image_result(request, notes, seeds, seconds)
     return RunResult(fields, files, {"images": seconds})

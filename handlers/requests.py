@@ -40,7 +40,7 @@ class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt for pictures; picture n is drawn with `seed + n`. Sizes are pixels.
 
-    `saving` is a `handlers.base.Saving`.
+    `saving` is a `handlers.base.Saving`; `job_id` is written into the files, empty: nothing is.
     """
 
     prompt: str
@@ -53,13 +53,14 @@ class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     num_images: int
     quality: str
     saving: int = 0
+    job_id: str = ""
     fake: Mapping[str, Any] = {}
 
 
 class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt for a film of `frames` pictures at `fps` a second. Sizes are pixels.
 
-    `saving` is a `handlers.base.Saving`.
+    `saving` is a `handlers.base.Saving`; `job_id` is written into the files, empty: nothing is.
     """
 
     prompt: str
@@ -73,4 +74,5 @@ class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
     fps: int
     quality: str
     saving: int = 0
+    job_id: str = ""
     fake: Mapping[str, Any] = {}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from handlers.base import Control, ResultFile, RunResult, VideoRunner
+from handlers.provenance import marked
 from handlers.requests import VideoRequest
 from handlers.results import video_result
 
@@ -23,5 +24,7 @@ def video(runner: VideoRunner, params: Mapping[str, Any], control: Control) -> R
             "thumbnail", answer.thumbnail_type, answer.thumbnail_extension, answer.thumbnail
         ),
     ]
-    fields = video_result(request, {**runner.description(), **answer.notes}, seconds)
+    notes = {**runner.description(), **answer.notes}
+    files = [marked(file, request, notes, request.seed) for file in files]
+    fields = video_result(request, notes, seconds)
     return RunResult(fields, files, {"video": seconds})

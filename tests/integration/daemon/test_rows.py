@@ -45,6 +45,7 @@ async def test_a_users_row_becomes_a_picture(project: Project, daemon: StartDaem
         assert artifact["path"] == f"{user.id}/{job}/{run['claim_id']}-0.png"
         data, content_type = await user.download(artifact)
         assert (data[:8], content_type) == (b"\x89PNG\r\n\x1a\n", "image/png")
+        assert str(job).encode() in data, "the file says which job made it"
         await project.assert_nothing_held()
 
 
