@@ -19,7 +19,7 @@ Scheduler = Literal[
 Attention = Literal[
     "native", "math", "efficient", "cudnn", "flex", "flash", "flash_3", "sage", "xformers"
 ]
-Quantized = Literal["fp8", "int8"]
+Quantized = Literal["fp8", "int8", "nf4"]
 
 
 class Strict(BaseModel):
@@ -144,14 +144,20 @@ class DiffusionOptions(Strict):
     @property
     def stays(self) -> bool:
         """Whether the weights can't wait on the host when the scheduler wants it."""
-        return self.group_offload is not None or "int8" in {self.quantize, self.quantize_text}
+        return self.group_offload is not None or self._packed is not None
+
+    @property
+    def _packed(self) -> str | None:
+        """The kind of weights that keep more than the bytes that a move would copy."""
+        kinds = (self.quantize, self.quantize_text)
+        return next((kind for kind in kinds if kind in {"int8", "nf4"}), None)
 
     def _clashes(self) -> Iterator[str]:
         quantized = self.quantize or self.quantize_text
         if self.group_offload and quantized:
             yield "group_offload and quantize can't be combined: both replace how weights are kept"
         if self.stays and (self.offload or self.keep_host_copy):
-            stays = "group_offload" if self.group_offload else "quantize int8"
+            stays = "group_offload" if self.group_offload else f"quantize {self._packed}"
             yield f"{stays} keeps weights where they are: leave offload and keep_host_copy out"
         if self.compile and self.one_at_a_time:
             yield "compile goes with none of step_cache, group_offload and fp8: they change calls"

@@ -4,6 +4,7 @@ What changes weights happens on the host and in this order: a scheduler, LoRAs, 
 device then never holds more than it must.
 """
 
+import shutil
 from typing import Any
 
 from handlers import attention, loras, quantizing, schedulers
@@ -37,9 +38,18 @@ def place(spec: ModelSpec, options: DiffusionOptions, pipeline: Any) -> None:
         pipeline.to(device)
     attention.choose(spec, options.attention, denoisers, device)
     if options.compile:
-        for denoiser in denoisers:
-            # The blocks that repeat are compiled once for all of them.
-            denoiser.compile_repeated_blocks(fullgraph=True)
+        _compile(spec, denoisers, device)
+
+
+def _compile(spec: ModelSpec, denoisers: list[Any], device: Any) -> None:
+    # Kernels for a GPU are Triton's, which compiles a little C; those for a CPU are C++.
+    gpu = device.type == "cuda"
+    language, compilers = ("C", ["gcc", "clang", "cc"]) if gpu else ("C++", ["g++", "clang++"])
+    if not any(map(shutil.which, compilers)):
+        raise refused(spec, f"options.compile needs a {language} compiler: install {compilers[0]}")
+    for denoiser in denoisers:
+        # The blocks that repeat are compiled once for all of them, at the first run.
+        denoiser.compile_repeated_blocks(fullgraph=True)
 
 
 def denoisers_of(pipeline: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 With fp8 each layer is stored in eight bits and widened when it computes: that saves memory alone.
 With int8 the linear layers' weights have eight bits and a scale for each row, by torchao; compiled,
-that saves time as well.
+that saves time as well. With nf4 they have four bits, by bitsandbytes.
 """
 
 from importlib.util import find_spec
@@ -24,12 +24,38 @@ def quantize(spec: ModelSpec, how: str, modules: list[Any]) -> None:
         for module in modules:
             module.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=module.dtype)
         return
-    if find_spec("torchao") is None:
-        raise refused(spec, "options.quantize int8 needs the package torchao: pip install torchao")
+    package = _PACKAGES[how]
+    if find_spec(package) is None:
+        raise refused(spec, f"options.quantize {how} needs a package: pip install {package}")
+    for module in modules:
+        _QUANTIZERS[how](module)
+
+
+def _to_int8(module: Any) -> None:
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    for module in modules:
-        quantize_(module, Int8WeightOnlyConfig(), filter_fn=_wide)
+    quantize_(module, Int8WeightOnlyConfig(), filter_fn=_wide)
+
+
+def _to_nf4(module: Any) -> None:
+    import bitsandbytes as bnb
+
+    for name, layer in list(module.named_modules()):
+        if not _wide(layer, name):
+            continue
+        weight = layer.weight.data
+        packed = bnb.nn.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=layer.bias is not None,
+            compute_dtype=weight.dtype,
+            quant_type="nf4",
+        )
+        # It is packed when it goes to its device.
+        packed.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4")
+        packed.bias = layer.bias
+        parent, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(parent), leaf, packed)
 
 
 def _wide(module: Any, name: str) -> bool:
@@ -37,3 +63,7 @@ def _wide(module: Any, name: str) -> bool:
     import torch
 
     return isinstance(module, torch.nn.Linear) and "embed" not in name
+
+
+_PACKAGES = {"int8": "torchao", "nf4": "bitsandbytes"}
+_QUANTIZERS = {"int8": _to_int8, "nf4": _to_nf4}

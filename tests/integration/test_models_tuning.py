@@ -24,6 +24,7 @@ CASES: list[tuple[str, dict[str, Any], float, float]] = [
     # The picture differs by at least and at most so many levels of 255 in the mean.
     ("sdxl", {"quantize": "fp8", "offload": True}, 1e-6, 8),
     ("sdxl", {"quantize": "int8"}, 1e-6, 4),
+    ("sdxl", {"quantize": "nf4"}, 1e-6, 20),
     ("sdxl", {"quantize_text": "int8"}, 0, 4),
     ("sdxl", {"group_offload": "block"}, 0, 0),
     ("sdxl", {"group_offload": {"level": "leaf"}}, 0, 0),
@@ -32,6 +33,7 @@ CASES: list[tuple[str, dict[str, Any], float, float]] = [
     ("sdxl", {"tiling": True}, 1e-6, 40),
     ("wan", {"quantize": "fp8", "offload": True}, 1e-6, 8),
     ("wan", {"quantize": "int8"}, 0, 4),
+    ("wan", {"quantize": "nf4"}, 1e-6, 20),
     ("wan", {"group_offload": "block"}, 0, 0),
     ("wan", {"group_offload": "leaf"}, 0, 0),
     ("wan", {"attention": "math", "offload": True}, 0, 0.5),
@@ -46,8 +48,9 @@ def test_an_option_changes_no_more_than_it_may(
     family: str, options: dict[str, Any], least: float, most: float, folders: dict[str, Path]
 ) -> None:
     """Alone, in any order, beside other runs and after the weights were away: the same bytes."""
-    if options.get("quantize", options.get("quantize_text")) == "int8" and not find_spec("torchao"):
-        pytest.skip("torchao isn't installed")
+    for kind, package in (("int8", "torchao"), ("nf4", "bitsandbytes")):
+        if kind in options.values() and not find_spec(package):
+            pytest.skip(f"{package} isn't installed")
     plain = loaded(family, folders[family])
     model = loaded(family, folders[family], options, max_concurrent=3)
     first = drawn(model)
@@ -62,6 +65,7 @@ def test_an_option_changes_no_more_than_it_may(
     if model.offloads():
         assert model.offload() > 0
         model.restore()
+        assert bytes_of(model, saving=2) == bytes_of(model, saving=1)
         assert bytes_of(model) == first.files[0].data
 
 
@@ -171,7 +175,11 @@ def test_a_missing_package_is_named(
     for module in ("handlers.quantizing", "handlers.loras"):
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
 
-    with pytest.raises(RunError, match="int8 needs the package torchao: pip install torchao"):
-        loaded("sdxl", folders["sdxl"], {"quantize": "int8"})
+    for kind, package in (("int8", "torchao"), ("nf4", "bitsandbytes")):
+        with pytest.raises(RunError, match=f"{kind} needs a package: pip install {package}"):
+            loaded("sdxl", folders["sdxl"], {"quantize": kind})
     with pytest.raises(RunError, match="loras needs the package peft: pip install peft"):
         loaded("sdxl", folders["sdxl"], {"loras": [{"path": "/a.safetensors"}]})
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunError, match=r"options.compile needs a C\+\+ compiler: install g\+\+"):
+        loaded("sdxl", folders["sdxl"], {"compile": True})

@@ -38,10 +38,10 @@ def loaded(family: str, path: Path, options: Mapping[str, Any] | None = None, **
     return load(ModelSpec(family, f"small {family}", str(path), "diffusers", **told))
 
 
-def drawn(model: Any, **request: Any) -> RunResult:
+def drawn(model: Any, saving: int = 0, **request: Any) -> RunResult:
     """Draw a small picture."""
     resolved = resolve("image", "", "wan", "fast", {**SMALL, **request})
-    return image(model, resolved.params, Quiet())
+    return image(model, {**resolved.params, "saving": saving}, Quiet())
 
 
 def bytes_of(model: Any, **request: Any) -> bytes:
