@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -73,7 +74,8 @@ def dev_settings(stack: Mapping[str, str], models: Mapping[str, str]) -> dict[st
                 **small,
                 "path": models["chat"],
                 "name": "SmolLM2-135M-Instruct",
-                "runner": "transformers",
+                # In seconds where vLLM takes half a minute to start; whoever wants that says so.
+                "runner": os.environ.get("OURVIDZ_MODELS__CHAT__RUNNER", "transformers"),
             },
             "sdxl": {**small, "path": models["sdxl"]},
             "wan": {**small, "path": models["wan"]},
