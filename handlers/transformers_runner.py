@@ -24,7 +24,7 @@ def load(spec: ModelSpec) -> "TransformersRunner":
     from transformers import AutoModelForCausalLM
 
     if problems := check_options(spec.runner, spec.options):
-        raise weights.refused(spec, f"options.{'; '.join(problems)}")
+        raise weights.refused(spec, f"options.{'; options.'.join(problems)}")
     options = TransformersOptions.of(spec)
     folder = weights.find(spec)
     if folder is not None:

@@ -32,7 +32,7 @@ def load(spec: ModelSpec) -> "VllmRunner":
     if find_spec("vllm") is None:
         raise weights.refused(spec, "vLLM isn't installed; the runner transformers needs none")
     if problems := check_options(spec.runner, spec.options):
-        raise weights.refused(spec, f"options.{'; '.join(problems)}")
+        raise weights.refused(spec, f"options.{'; options.'.join(problems)}")
     options = VllmOptions.of(spec)
     folder = _folder_of(spec)
     configuration = weights.read_json(spec, folder / "config.json")
