@@ -27,9 +27,6 @@ ENCODING = "encoding_prompt"
 DECODING = "decoding"
 DECODING_FROM = 0.93
 
-NOISE_SIDES = (16, 16)
-"""Latents of the noise from which previews are learned."""
-
 _LOOKS_EVERY_S = 0.1
 """How often a run that waits for its turn looks whether it shall stop."""
 
@@ -98,8 +95,8 @@ class DiffusionModel:
         vae = self._pipeline.vae
         return decoder_for(vae, latents, saving, self.options)
 
-    def noise(self) -> Any:
-        """Return the latents of a small picture that is nothing but noise."""
+    def colours(self) -> Any:
+        """Return latents of a small picture of patches of any colours."""
         raise NotImplementedError
 
     def decoded(self, latents: Any, saving: int) -> Any:
@@ -114,10 +111,10 @@ class DiffusionModel:
         return decoded
 
     def teach_previews(self, use: Use, saving: int) -> None:
-        """Decode noise before the first run whose steps shall be seen."""
+        """Decode patches before the first run whose steps shall be seen."""
         if self.previews.untaught and saving == Saving.NONE:
             with use.of(Part.DECODER):
-                self.decode(self.noise(), saving)
+                self.decode(self.colours().to(self.device), saving)
 
     def denoise(self, shell: Any, drawing: Drawing, saving: int, **call: Any) -> Any:
         """Run the steps and return the latents.

@@ -2,8 +2,8 @@
 
 Decoding at every step would take longer than the steps. But a latent's few numbers say nearly
 linearly which colour its place will have, so a table of a dozen numbers makes a picture of one
-pixel a latent in no time. Every autoencoder has a table of its own: it is fitted, once, to noise
-that was decoded, and then to each picture that is.
+pixel a latent in no time. Every autoencoder has a table of its own: it is fitted, once, to patches
+of any colours that were decoded, and then to each picture that is.
 """
 
 import functools
@@ -15,8 +15,11 @@ from handlers.pictures import jpeg
 _LONGEST = 256
 """Pixels of a preview's longer side at most."""
 
-_FORGET = 0.9
+_FORGET = 0.8
 """What older pictures count against each new one."""
+
+_PATCHES, _PATCH = 8, 4
+"""Patches in a row, and latents in a row of each: pictures are smooth, and noise is not."""
 
 _FIRM = 1e-3
 """Ridge regression: keeps the table small where pictures say little."""
@@ -96,6 +99,16 @@ def _still(tensor: Any) -> Any:
 def _rows(picture: Any) -> Any:
     """Return a row of channels for each place."""
     return picture.detach().float().cpu().flatten(1).T
+
+
+def patches(channels: int) -> Any:
+    """Return latents of a picture of even patches: 1, channels, height, width."""
+    import torch
+
+    drawn = torch.randn(
+        (1, channels, _PATCHES, _PATCHES), generator=torch.Generator("cpu").manual_seed(0)
+    )
+    return drawn.repeat_interleave(_PATCH, -1).repeat_interleave(_PATCH, -2)
 
 
 def watch(scheduler: Any) -> None:

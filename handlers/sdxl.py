@@ -8,13 +8,13 @@ from handlers.diffusion import (
     DECODING,
     DECODING_FROM,
     ENCODING,
-    NOISE_SIDES,
     DiffusionModel,
     generator,
 )
 from handlers.drawing import Drawing
 from handlers.long_prompts import Reading
 from handlers.pictures import png
+from handlers.previews import patches
 from handlers.requests import ImageRequest
 
 
@@ -71,12 +71,9 @@ class SdxlModel(DiffusionModel):
             "negative_pooled_prompt_embeds": negative_pooled,
         }
 
-    def noise(self) -> Any:
-        """Return the latents of a small picture of noise."""
-        import torch
-
-        shape = (1, self._pipeline.vae.config.latent_channels, *NOISE_SIDES)
-        return torch.randn(shape, generator=generator(0)).to(self.device)
+    def colours(self) -> Any:
+        """Return latents of a small picture of patches."""
+        return patches(self._pipeline.vae.config.latent_channels)
 
     def decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does, but with an autoencoder that keeps its dtype.

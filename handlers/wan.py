@@ -8,12 +8,12 @@ from handlers.diffusion import (
     DECODING,
     DECODING_FROM,
     ENCODING,
-    NOISE_SIDES,
     DiffusionModel,
     generator,
 )
 from handlers.drawing import Drawing
 from handlers.pictures import jpeg, mp4, png
+from handlers.previews import patches
 from handlers.requests import ImageRequest, VideoRequest
 
 _PACKING = "encoding_video"
@@ -94,12 +94,9 @@ class WanModel(DiffusionModel):
         drawing.notes["prompt_truncated"] = max(lengths) + 1 > _TOKENS
         return {"prompt_embeds": prompt, "negative_prompt_embeds": negative}
 
-    def noise(self) -> Any:
-        """Return the latents of a small frame of noise."""
-        import torch
-
-        shape = (1, self._pipeline.vae.config.z_dim, 1, *NOISE_SIDES)
-        return torch.randn(shape, generator=generator(0)).to(self.device)
+    def colours(self) -> Any:
+        """Return latents of a small frame of patches."""
+        return patches(self._pipeline.vae.config.z_dim).unsqueeze(2)
 
     def decoded(self, latents: Any, saving: int) -> Any:
         """Decode as the pipeline does; the autoencoder keeps frames between its calls."""
