@@ -97,12 +97,16 @@ class GpuAdmissions:
         self._submit_fresh()
         return self._scheduler.demand(self._clock.time())
 
-    def admit(self, request: AdmissionRequest) -> Admission:
+    def admit(
+        self, request: AdmissionRequest, loads: Callable[[], None] = lambda: None
+    ) -> Admission:
         """Wait for a reservation on a loaded engine; leaving returns it.
+
+        `loads` is called when its model begins to load while it waits.
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can't be granted.
         """
-        return Admission(self, request)
+        return Admission(self, request, loads)
 
     def drain(self) -> None:
         """Demand nothing more; what was submitted goes on."""
@@ -138,6 +142,10 @@ class GpuAdmissions:
         if self._fresh:
             fresh, self._fresh = self._fresh, []
             self._carry_out(self._scheduler.submit_all(fresh, self._clock.time()))
+            for request in fresh:
+                waiting = self._waiting.get(request.id)
+                if waiting is not None and self._scheduler.loading(request.model):
+                    waiting.loads()
 
     def withdraw(self, request_id: str) -> None:
         """Stop waiting."""
@@ -221,8 +229,7 @@ class GpuAdmissions:
                     refusal = RefusedError(error_code, message, waited)
                     self._waiting.pop(request_id).refuse(refusal)
                 case LoadModel(model, device):
-                    self._pool.load(model, device)
-                    self.demand_changed()
+                    self._load(model, device)
                 case OffloadModel(model, device):
                     self._pool.offload(model, device)
                 case UnloadModel(model, device):
@@ -236,6 +243,13 @@ class GpuAdmissions:
             # Once for all that happens in one turn of the loop.
             self._accounting = True
             self._clock.call_soon(self._account)
+
+    def _load(self, model: str, device: int) -> None:
+        self._pool.load(model, device)
+        for waiting in self._waiting.values():
+            if waiting.request.model == model:
+                waiting.loads()
+        self.demand_changed()
 
     def _account(self) -> None:
         self._accounting = False

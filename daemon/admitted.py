@@ -5,7 +5,7 @@ its runs is going on any more.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -56,8 +56,12 @@ class Desk(Protocol):
 class Admission:
     """One request's wait, and then its right to an engine. Entered and left once."""
 
-    def __init__(self, desk: Desk, request: AdmissionRequest) -> None:
+    def __init__(
+        self, desk: Desk, request: AdmissionRequest, loads: Callable[[], None] = lambda: None
+    ) -> None:
         self.request = request
+        self.loads = loads
+        """To be called when its model begins to load."""
         self._desk = desk
         self._answer: asyncio.Future[AdmittedEngine] | None = None
         self._engine: _Admitted | None = None

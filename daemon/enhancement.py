@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
-from daemon.job_run import JobRun, Phase
+from daemon.job_run import LOADING, WAITING, JobRun, Phase
 from daemon.job_types import Model, Quality
 from daemon.jobs import JobError
 from daemon.ports import Admissions, AdmittedEngine
@@ -72,9 +73,11 @@ class Preparing:
                 open_demand.append(replace(demand, count=count))
         return open_demand
 
-    def admit(self, request: AdmissionRequest) -> AbstractAsyncContextManager[AdmittedEngine]:
+    def admit(
+        self, request: AdmissionRequest, loads: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[AdmittedEngine]:
         """Wait for a reservation; see `Admissions`."""
-        return self._admissions.admit(request)
+        return self._admissions.admit(request, loads)
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,9 @@ class Enhancement:
         )
         run.enter(Phase.WAITING)
         run.asks_for_gpu()
-        step(StepReport("waiting_for_gpu", 0.0))
-        async with self.preparing.admit(asked) as engine:
+        step(StepReport(WAITING, 0.0))
+        loads = partial(step, StepReport(LOADING, 0.0))
+        async with self.preparing.admit(asked, loads) as engine:
             run.waited_for_gpu(engine.waited)
             run.enter(Phase.RUNNING)
             return await engine.run(

@@ -11,12 +11,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
 from daemon.enhancement import Enhancement
-from daemon.job_run import JobRun, Phase
+from daemon.job_run import LOADING, WAITING, JobRun, Phase
 from daemon.job_types import JOB_TYPES, JobType
 from daemon.jobs import (
     BACKOFF_FACTOR,
@@ -169,8 +170,9 @@ class Execution:
         while rung is not None:
             run.enter(Phase.WAITING)
             run.asks_for_gpu()
-            self._step(run, StepReport("waiting_for_gpu", 0.0))
-            async with self.admissions.admit(rung.request(asked)) as engine:
+            self._step(run, StepReport(WAITING, 0.0))
+            loads = partial(self._step, run, StepReport(LOADING, 0.0))
+            async with self.admissions.admit(rung.request(asked), loads) as engine:
                 run.waited_for_gpu(engine.waited)
                 run.enter(Phase.RUNNING)
                 try:

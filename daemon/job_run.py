@@ -9,6 +9,10 @@ from enum import StrEnum
 from daemon.jobs import Job, LeaseState, Progress
 from daemon.values import NO_WAIT, StepReport, Waits
 
+WAITING = "waiting_for_gpu"
+LOADING = "loading_model"
+"""What a job is said to do before its run begins."""
+
 
 class Phase(StrEnum):
     """Where a held job is."""

@@ -3,7 +3,7 @@
 Implementations of one port pass one conformance suite (`tests/conformance`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from uuid import UUID
@@ -232,8 +232,12 @@ class Admissions(Protocol):
         """Return the jobs that could be taken now; empty is backpressure."""
         ...
 
-    def admit(self, request: AdmissionRequest) -> AbstractAsyncContextManager[AdmittedEngine]:
+    def admit(
+        self, request: AdmissionRequest, loads: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[AdmittedEngine]:
         """Wait for a reservation on a loaded engine; leaving returns it.
+
+        `loads` is called when its model begins to load while it waits.
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can never be granted.
         """

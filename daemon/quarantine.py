@@ -6,7 +6,7 @@ engine that ends under it again was ended by it: it is failed, and the others ha
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -30,10 +30,12 @@ class Quarantine:
             if not self._gates[JOB_TYPES[demand.job_types[0]].model].alone
         ]
 
-    def admit(self, request: AdmissionRequest) -> "_Visit":
+    def admit(
+        self, request: AdmissionRequest, loads: Callable[[], None] = lambda: None
+    ) -> "_Visit":
         """Wait for the right company, then for a reservation."""
         gate = self._gates[request.model]
-        return _Visit(gate, self._admissions.admit(request), alone=request.alone)
+        return _Visit(gate, self._admissions.admit(request, loads), alone=request.alone)
 
 
 class _Gate:

@@ -192,6 +192,11 @@ class Scheduler:
         """Return why a run's request had waited, in seconds; raises KeyError if it doesn't run."""
         return self.state.runs[request_id].waited
 
+    def loading(self, model: str) -> bool:
+        """Say whether a model is being loaded anywhere."""
+        places = self.state.placements_of[model]
+        return any(place.residency is Residency.LOADING for place in places)
+
     def savings(self, request_id: str) -> int:
         """Return how far a run may go to save memory; raises KeyError if it doesn't run."""
         return self.state.runs[request_id].placement.savings

@@ -155,7 +155,7 @@ class OpenAdmissions:
         return [Demand(("chat",), 1)]
 
     @asynccontextmanager
-    async def admit(self, request: AdmissionRequest) -> Any:
+    async def admit(self, request: AdmissionRequest, loads: Any = None) -> Any:
         self.requests.append(request)
         await self.gate.wait()
         if (refusal := self.refusals.pop(0) if self.refusals else None) is not None:

@@ -19,7 +19,7 @@ class Admissions:
         return [Demand(("chat", "enhance"), 8), Demand(("sdxl_image_fast",), 2)]
 
     @asynccontextmanager
-    async def admit(self, request: AdmissionRequest) -> AsyncIterator[Any]:
+    async def admit(self, request: AdmissionRequest, loads: Any = None) -> AsyncIterator[Any]:
         self.running.append(request.id)
         try:
             yield None
