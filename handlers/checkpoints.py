@@ -54,8 +54,13 @@ def check_complete(spec: ModelSpec, pipeline: Any) -> None:
 
     for name, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
-            empty = [key for key, weight in module.named_parameters() if weight.is_meta]
-            _refuse(spec, name, "lacks", empty)
+            check_whole(spec, name, module)
+
+
+def check_whole(spec: ModelSpec, name: str, module: Any) -> None:
+    """Refuse a component some of whose weights were in no file."""
+    empty = [key for key, weight in module.named_parameters() if weight.is_meta]
+    _refuse(spec, name, "lacks", empty)
 
 
 def check_file(spec: ModelSpec, file: Path) -> None:

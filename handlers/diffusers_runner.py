@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from handlers import checkpoints, weights
+from handlers import checkpoints, replacing, weights
 from handlers.base import ModelSpec
 from handlers.devices import dtype_of
 from handlers.diffusion import DiffusionModel
@@ -41,29 +41,31 @@ def load(spec: ModelSpec) -> DiffusionModel:
     if found is not None and found.is_file():
         pipeline = _load_file(spec, options, found)
     else:
-        pipeline = _load_folder(spec, found)
+        pipeline = _load_folder(spec, options, found)
     checkpoints.check_complete(spec, pipeline)
     place(spec, options, pipeline)
     return _MODELS[type(pipeline).__name__](spec, pipeline)
 
 
-def _load_folder(spec: ModelSpec, folder: Path | None) -> Any:
+def _load_folder(spec: ModelSpec, options: DiffusionOptions, folder: Path | None) -> Any:
     """Load a folder, or with None what a hub has under the path's name."""
     import diffusers
 
     if folder is None:
-        kind, variant, encoders = _SINGLE_FILE, None, {}
+        kind, variant, components = _SINGLE_FILE, None, {}
     else:
         index = weights.read_json(spec, folder / "model_index.json")
         kind, variant = _kind_of(spec, folder, index), _variant_of(spec, folder)
         dtype = dtype_of(spec, _HALF_ON_GPU[kind])
-        encoders = checkpoints.text_encoders(spec, folder, index, dtype, variant)
+        components = checkpoints.text_encoders(spec, folder, index, dtype, variant)
+        components |= replacing.transformer(spec, options, kind, folder, dtype)
+    components |= _autoencoder(spec, options, kind)
     return getattr(diffusers, kind).from_pretrained(
         spec.path,
         dtype=_dtypes(spec, kind, folder),
         variant=variant,
         use_safetensors=True,
-        **encoders,
+        **components,
         **_EXTRA.get(kind, {}),
     )
 
@@ -84,6 +86,7 @@ def _load_file(spec: ModelSpec, options: DiffusionOptions, file: Path) -> Any:
             str(file),
             config=str(options.config),
             dtype=_dtypes(spec, _SINGLE_FILE, options.config),
+            **_autoencoder(spec, options, _SINGLE_FILE),
             **_EXTRA[_SINGLE_FILE],
         )
     except NotImplementedError as error:
@@ -121,12 +124,24 @@ def _variant_of(spec: ModelSpec, folder: Path) -> str | None:
 
 def _dtypes(spec: ModelSpec, kind: str, folder: Path | None) -> Any:
     """Return the dtype by component: autoencoders that overflow in half stay in float32."""
-    import torch
-
     dtype = dtype_of(spec, _HALF_ON_GPU[kind])
     if folder is None or not (folder / "vae" / "config.json").is_file():
         return dtype
-    autoencoder = weights.read_json(spec, folder / "vae" / "config.json")
+    return {"default": dtype, "vae": _autoencoder_dtype(spec, kind, folder / "vae", dtype)}
+
+
+def _autoencoder(spec: ModelSpec, options: DiffusionOptions, kind: str) -> dict[str, Any]:
+    """Return the autoencoder that the options name, if they name one."""
+    if options.vae is None:
+        return {}
+    dtype = _autoencoder_dtype(spec, kind, options.vae, dtype_of(spec, _HALF_ON_GPU[kind]))
+    return replacing.autoencoder(spec, options.vae, kind, dtype)
+
+
+def _autoencoder_dtype(spec: ModelSpec, kind: str, folder: Path, dtype: Any) -> Any:
+    import torch
+
+    config = weights.read_json(spec, folder / "config.json")
     # Wan's publishers ask for float32; SDXL's say it in the configuration, repaired ones don't.
-    whole = kind == "WanPipeline" or autoencoder.get("force_upcast", True)
-    return {"default": dtype, "vae": torch.float32} if whole else dtype
+    whole = kind == "WanPipeline" or config.get("force_upcast", True)
+    return torch.float32 if whole else dtype

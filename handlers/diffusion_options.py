@@ -92,6 +92,10 @@ class DiffusionOptions(Strict):
 
     config: Path | None = None
     """A single file's configurations: a folder like a checkpoint's, which needs no weights."""
+    vae: Path | None = None
+    """An autoencoder's folder, in place of the checkpoint's: a repaired one, or a tiny one."""
+    transformer: Path | None = None
+    """Wan: a file with the transformer's weights, .gguf or .safetensors."""
     scheduler: Scheduler | None = None
     """None: the checkpoint's own."""
     flow_shift: float | None = Field(default=None, gt=0, le=100)
@@ -150,17 +154,26 @@ class DiffusionOptions(Strict):
     def _packed(self) -> str | None:
         """The kind of weights that keep more than the bytes that a move would copy."""
         kinds = (self.quantize, self.quantize_text)
-        return next((kind for kind in kinds if kind in {"int8", "nf4"}), None)
+        packed = next((kind for kind in kinds if kind in {"int8", "nf4"}), None)
+        return "gguf" if self._gguf else packed
+
+    @property
+    def _gguf(self) -> bool:
+        return self.transformer is not None and self.transformer.suffix == ".gguf"
 
     def _clashes(self) -> Iterator[str]:
         quantized = self.quantize or self.quantize_text
         if self.group_offload and quantized:
             yield "group_offload and quantize can't be combined: both replace how weights are kept"
         if self.stays and (self.offload or self.keep_host_copy):
-            stays = "group_offload" if self.group_offload else f"quantize {self._packed}"
+            stays = "group_offload" if self.group_offload else self._packed
             yield f"{stays} keeps weights where they are: leave offload and keep_host_copy out"
         if self.compile and self.one_at_a_time:
             yield "compile goes with none of step_cache, group_offload and fp8: they change calls"
+        if self._gguf and (self.loras or self.quantize or self.group_offload or self.compile):
+            yield "a .gguf transformer goes with none of loras, quantize, group_offload and compile"
+        if self.transformer and self.transformer.suffix not in {".gguf", ".safetensors"}:
+            yield "transformer must be a .gguf or .safetensors file: others can run code"
         if self.one_at_a_time and (self.batch or 1) > 1:
             yield "batch must be 1 with step_cache, group_offload or fp8: their runs take turns"
         if len({re.sub(r"\W", "_", lora.name) for lora in self.loras}) < len(self.loras):

@@ -64,6 +64,8 @@ def tuning_of(options: DiffusionOptions, pipeline: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"scheduler": schedulers.name_of(options, pipeline), "dtype": dtype}
     if options.loras:
         facts["loras"] = [{"name": each.name, "weight": each.weight} for each in options.loras]
+    if options.transformer:
+        facts["transformer"] = options.transformer.stem
     if options.quantize:
         facts["quantize"] = options.quantize
     if options.step_cache:

@@ -46,3 +46,20 @@ def test_a_refusal_is_the_authors_to_read() -> None:
 
     assert refusal.value.error_code is ErrorCode.INVALID_PROMPT
     assert "width" in refusal.value.message
+
+
+def test_what_is_left_open_is_the_operators() -> None:
+    """Of the model and the quality that the job picks; then the worker's own."""
+    defaults = {"fast": {"steps": 4, "guidance_scale": 0}, "high": {"steps": 8}}
+    turbo = {"models": {"sdxl": {"defaults": defaults}}}
+
+    found = {
+        job_type: resolved(job_type, {"prompt": "a lake"}, turbo)[0]
+        for job_type in ("sdxl_image_fast", "sdxl_image_high", "wan_image_fast")
+    }
+
+    assert [(each["steps"], each["guidance_scale"]) for each in found.values()] == [
+        (4, 0.0),
+        (8, 5.0),
+        (20, 5.0),
+    ]
