@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Scheduler = Literal[
     "euler", "euler_trailing", "euler_karras", "euler_a", "euler_a_trailing", "heun", "dpmpp_2m",
@@ -19,6 +19,7 @@ Scheduler = Literal[
 Attention = Literal[
     "native", "math", "efficient", "cudnn", "flex", "flash", "flash_3", "sage", "xformers"
 ]
+File = Annotated[Path, AfterValidator(Path.expanduser)]
 Quantized = Literal["fp8", "int8", "nf4"]
 
 
@@ -31,7 +32,7 @@ class Strict(BaseModel):
 class Lora(Strict):
     """A LoRA that is fused into the weights when they are loaded."""
 
-    path: Path
+    path: File
     """A .safetensors file."""
     weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
     low_noise: bool = False
@@ -90,11 +91,11 @@ class GroupOffload(Strict):
 class DiffusionOptions(Strict):
     """The options of the `diffusers` runner."""
 
-    config: Path | None = None
+    config: File | None = None
     """A single file's configurations: a folder like a checkpoint's, which needs no weights."""
-    vae: Path | None = None
+    vae: File | None = None
     """An autoencoder's folder, in place of the checkpoint's: a repaired one, or a tiny one."""
-    transformer: Path | None = None
+    transformer: File | None = None
     """Wan: a file with the transformer's weights, .gguf or .safetensors."""
     scheduler: Scheduler | None = None
     """None: the checkpoint's own."""

@@ -11,6 +11,7 @@ import pytest
 from small_models import bytes_of, difference, drawn, loaded
 
 from handlers.base import RunError
+from handlers.placing import denoisers_of
 
 pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
@@ -93,6 +94,8 @@ def test_compiled_blocks_draw_the_same(family: str, folders: dict[str, Path]) ->
     model.offload()
     model.restore()
 
+    (denoiser,) = denoisers_of(model._pipeline)
+    assert any(module._compiled_call_impl for module in denoiser.modules())
     assert difference(first, drawn(loaded(family, folders[family]))) < 0.5
     assert bytes_of(model) == first.files[0].data
 

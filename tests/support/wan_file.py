@@ -46,6 +46,21 @@ def widened(source: Path, folder: Path) -> Path:
     return folder
 
 
+def doubled(source: Path, folder: Path) -> Path:
+    """Copy a Wan checkpoint and give it a second transformer, for the steps of low noise."""
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    shutil.copytree(source, folder)
+    torch.manual_seed(6)
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    WanTransformer3DModel.from_config(config).save_pretrained(folder / "transformer_2")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.9}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
 def write_safetensors(file: Path, transformer: Any) -> Path:
     """Write the weights as they are."""
     from safetensors.torch import save_file

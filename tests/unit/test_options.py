@@ -72,6 +72,14 @@ def test_what_follows_from_options(
     assert (found.one_at_a_time, found.stays) == (one_at_a_time, stays)
 
 
+def test_a_home_folder_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a model's own path."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    options = DiffusionOptions.model_validate({"loras": [{"path": "~/ink.safetensors"}]})
+
+    assert [str(lora.path) for lora in options.loras] == ["/home/ann/ink.safetensors"]
+
+
 def test_other_runners() -> None:
     """The language model has options of its own; the fake takes any."""
     assert check_options("fake", {"anything": 1}) == []
