@@ -153,7 +153,7 @@ def test_wrong_options_are_reported_by_their_path_all_at_once() -> None:
         "models.sdxl.options.schedulr",
         "server.port",
     ]
-    assert "schedulr: there is no such option; known are config, scheduler" in str(raised.value)
+    assert "schedulr: there is no such option; known are config, vae" in str(raised.value)
 
 
 def test_any_option_goes_to_the_fake_runner() -> None:
