@@ -17,8 +17,9 @@ _BECOME = """
 select set_config('realtime.topic', $3, true), set_config('request.jwt.claims', $2, true),
     set_config('role', $1, true)
 """
-# 'presence' isn't announced: nobody must be told of a row that is only a question.
-_WRITE = "insert into realtime.messages (topic, extension, private) values ($1, $2, true)"
+# A broadcast's: the real server asks for each extension, and goes by this one. Nobody is told of a
+# row that is rolled back.
+_WRITE = "insert into realtime.messages (topic, extension) values ($1, 'broadcast')"
 
 
 Ask: TypeAlias = Callable[[Database, str, Credentials], Awaitable[bool]]
@@ -66,7 +67,7 @@ class PolicyAuthorizer:
 
     @staticmethod
     async def _read(database: Database, sub_topic: str, who: Credentials) -> bool:
-        row = await database.fetchval(f"{_WRITE} returning id", sub_topic, "presence")
+        row = await database.fetchval(f"{_WRITE} returning id", sub_topic)
         await _become(database, sub_topic, who)
         found: int = await database.fetchval(
             "select count(*) from realtime.messages where id = $1", row
@@ -76,7 +77,7 @@ class PolicyAuthorizer:
     @staticmethod
     async def _write(database: Database, sub_topic: str, who: Credentials) -> bool:
         await _become(database, sub_topic, who)
-        await database.execute(_WRITE, sub_topic, "presence")
+        await database.execute(_WRITE, sub_topic)
         return True
 
 

@@ -147,6 +147,23 @@ async def test_http_broadcasts_obey_the_policies(
     assert [frame for frame in await client.rest() if frame["event"] == "broadcast"] == []
 
 
+async def test_policies_may_name_the_extension(
+    serve: Serve, connect: Connect, database: asyncpg.Connection
+) -> None:
+    """Whoever may read broadcasts may join; one who may only see who is present may not."""
+    await database.execute(
+        "create policy p_read on realtime.messages for select to authenticated using ("
+        "extension = 'broadcast' and topic = 'news' or extension = 'presence')"
+    )
+    client = await connect(await serve(), "authenticated", sub=ALICE)
+    replies = []
+    for topic in ("news", "room"):
+        await client.join(topic, private=True)
+        replies.append((await client.reply())["status"])
+
+    assert replies == ["ok", "error"]
+
+
 async def test_policies_that_are_asked_leave_nothing_behind(
     serve: Serve, connect: Connect, database: asyncpg.Connection
 ) -> None:
