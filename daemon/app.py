@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.credentials import watch_expiry
 from daemon.devices import find_devices
+from daemon.feed import Feed
 from daemon.identity import identity
 from daemon.model_specs import classes_of
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
+from daemon.server.events import EventStreams
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host
 from daemon.settings import Settings
@@ -77,12 +79,15 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     metrics.started(settings.worker_type, this, time.time())
     reports = DaemonReports(settings, metrics, this)
     key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
-    app = build_app(reports, api_key=key)
+    feed = Feed()
+    streams = EventStreams(feed, counted=metrics.live.streams)
+    app = build_app(reports, api_key=key, routes=streams.routes())
+    app.on_shutdown.append(streams.stop)
     stopping = Stopping()
     try:
         async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
             with stopping.signals():
-                await _work(reports, stopping, server.port, on_ready)
+                await _work(reports, feed, stopping, server.port, on_ready)
     except BindError as error:
         raise StartupError(str(error)) from error
 
@@ -96,7 +101,7 @@ def _configure_logs(settings: Settings) -> None:
 
 
 async def _work(
-    reports: DaemonReports, stopping: Stopping, port: int, on_ready: Ready | None
+    reports: DaemonReports, feed: Feed, stopping: Stopping, port: int, on_ready: Ready | None
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
@@ -107,7 +112,7 @@ async def _work(
         systemd.status("waiting for the database")
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
-        parts: Parts = composition.build(settings, worker, devices, reports.metrics)
+        parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
         try:
             await _check(parts, reports, stopping)
             if not stopping.soft.is_set():

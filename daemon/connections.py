@@ -1,10 +1,13 @@
-"""What reaches the project, as the settings say: store, artifact store, and wake-up sources."""
+"""What reaches the project, as the settings say: stores, wake-up sources, and broadcasts."""
 
 from collections.abc import Mapping
 
 from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
+from daemon.broadcaster import Broadcaster, BroadcastEvents
+from daemon.feed import Feed
 from daemon.ports import ArtifactStore, JobStore
+from daemon.realtime_http import RealtimeHttp
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.postgres import PostgresStore
@@ -78,3 +81,16 @@ def make_sources(settings: Settings) -> list[ProvableSource]:
             for kind in kinds
         ]
     return sources
+
+
+def make_broadcaster(settings: Settings, feed: Feed, events: BroadcastEvents) -> Broadcaster | None:
+    """Return what sends jobs' steps to their owners, following them from now on.
+
+    Returns:
+        None where that isn't wanted, or there is no project.
+    """
+    supabase = settings.supabase
+    if not settings.live.broadcast or supabase.url is None or supabase.credentials is None:
+        return None
+    endpoint = RealtimeHttp(supabase.url, supabase.credentials, timeout_s=supabase.timeout_s)
+    return Broadcaster(feed, endpoint, settings.live, events)

@@ -14,7 +14,8 @@ from tenacity import (
 )
 
 from daemon.admission import GpuAdmissions
-from daemon.connections import make_artifacts, make_sources, make_store
+from daemon.broadcaster import Broadcaster
+from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
 from daemon.engine_events import EngineEvents
 from daemon.engines.factory import engine_factory
 from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
@@ -22,6 +23,7 @@ from daemon.engines.pool import EnginePool
 from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution
 from daemon.executor import Executor
+from daemon.feed import Feed
 from daemon.foretelling import Foreteller
 from daemon.intake import Intake
 from daemon.job_run import JobRun
@@ -81,6 +83,7 @@ class Parts:
     proof: ProofOfLife
     sweeps: SweepTimer
     foreteller: Foreteller
+    broadcaster: Broadcaster | None
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the jobs, until it is cancelled."""
@@ -92,6 +95,7 @@ class Parts:
             self.sweeps.run(wake),
             self.proof.run(),
             self.foreteller.run(),
+            *([self.broadcaster.run()] if self.broadcaster else []),
             *(source.run(self._wake_for(source)) for source in self.sources),
         ]
 
@@ -152,6 +156,7 @@ def build(
     worker: WorkerIdentity,
     devices: tuple[DeviceSpec, ...],
     metrics: Metrics,
+    feed: Feed,
 ) -> Parts:
     """Build the parts; nothing is connected or started yet.
 
@@ -165,7 +170,8 @@ def build(
     progress = ProgressWriter(store, leases.apply)
     runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
-    events, outbox = RunEvents(metrics, foreteller), Outbox(store)
+    events = RunEvents(metrics, foreteller, onlookers=[feed.stepped], enders=[feed.ended])
+    outbox = Outbox(store)
     company = Preparing(Quarantine(admissions))
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
     execution = Execution(
@@ -199,7 +205,7 @@ def build(
     admissions.demand_changed = wake.set
     return Parts(
         store, artifacts, pool, admissions, leases, progress, outbox, executor, intake, sources,
-        proof, sweeps, foreteller,
+        proof, sweeps, foreteller, make_broadcaster(settings, feed, metrics.live),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ def problems(settings: Settings) -> list[str]:
     return [
         *_database_problems(settings),
         *_artifact_problems(settings),
+        *_live_problems(settings),
         *_model_problems(settings.enabled_models),
     ]
 
@@ -44,6 +45,16 @@ def _artifact_problems(settings: Settings) -> list[str]:
         message = (
             "artifacts go to Supabase Storage, but SUPABASE_URL is not set: "
             "set it, or OURVIDZ_ARTIFACTS__KIND=local"
+        )
+        return [message]
+    return []
+
+
+def _live_problems(settings: Settings) -> list[str]:
+    if settings.live.broadcast and not settings.supabase.url:
+        message = (
+            "live.broadcast sends through Supabase Realtime, but SUPABASE_URL is not set: "
+            "set it and SUPABASE_KEY, or OURVIDZ_LIVE__BROADCAST=false"
         )
         return [message]
     return []

@@ -32,6 +32,9 @@ _RARE = frozenset({"vram", "switch", "load"})
 Onlooker = Callable[[JobRun, StepReport], None]
 """Takes each step of each run. It must not block, nor raise."""
 
+Ender = Callable[[JobRun, Outcome | None, Recorded | None], None]
+"""Takes the end of each run, as `run_ended` does. It must not block, nor raise."""
+
 _RESPECTED = "no_override_detected"
 """The field of a language model's result that says so."""
 
@@ -46,6 +49,7 @@ class RunEvents:
     metrics: Metrics
     foreteller: Foreteller
     onlookers: Sequence[Onlooker] = ()
+    enders: Sequence[Ender] = ()
 
     def claimed(self, jobs: Sequence[Job]) -> None:
         """Count the jobs of one claim."""
@@ -62,7 +66,9 @@ class RunEvents:
             onlooker(run, report)
 
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
-        """Count and log the end of a run."""
+        """Count and log the end of a run, and let those hear who look on."""
+        for ender in self.enders:
+            ender(run, outcome, recorded)
         self.foreteller.ended(run, outcome if recorded is Recorded.RECORDED else None)
         word = "lost" if recorded is not Recorded.RECORDED else word_of(outcome)
         error = outcome if isinstance(outcome, Failed | Retry) else None

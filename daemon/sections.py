@@ -179,6 +179,20 @@ class ServerSettings(_Frozen):
     api_key: SecretStr | None = None
 
 
+class LiveSettings(_Frozen):
+    """What is sent to jobs' owners through Realtime while their jobs run; see `docs/jobs.md`."""
+
+    broadcast: bool = False
+    interval_s: Positive = 0.25
+    """Between two requests, at least."""
+    previews: bool = True
+    messages_per_s: Positive = 40.0
+    """This worker's share of the project's rate, which the wake-ups' messages need too. The server
+    counts a message when it is sent, and once more for each reader."""
+    max_payload_bytes: int = Field(default=250_000, ge=1000)
+    """What the server takes of one message: 256 kB on the free plan, 3 MB on others."""
+
+
 class StopSettings(_Frozen):
     """The two steps of stopping. Seconds."""
 

@@ -27,6 +27,7 @@ from daemon.sections import (
     DeviceSettings,
     EnhanceSettings,
     LeaseSettings,
+    LiveSettings,
     LogSettings,
     ModelSettings,
     Positive,
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     enhance: EnhanceSettings = EnhanceSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     server: ServerSettings = ServerSettings()
+    live: LiveSettings = LiveSettings()
     stop: StopSettings = StopSettings()
     log: LogSettings = LogSettings()
     max_pass_over_s: Positive = 900.0

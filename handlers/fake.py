@@ -16,6 +16,7 @@ The request's `fake` field says how a run goes:
     leak            int     bytes that are really held from the run on, for ever
     oom_times       int     so many first runs of this engine run out of memory
     oom_until_saving int    run out of memory unless the request saves so much
+    preview         int     show a preview of so many bytes at each step
     starve_s        float   let no other thread of the engine run for so many seconds
 
 The model's options may hold
@@ -169,6 +170,8 @@ class FakeRunner:
             if number == steps // 2 + 1:
                 _misbehave(fake)
             time.sleep(float(fake.get("step_s", 0)))
+            if (size := fake.get("preview")) is not None:
+                control.show(_jpeg(number, int(size)))
             try:
                 control.step(current_step, number / steps, number, steps)
             except StoppedError:
@@ -213,6 +216,11 @@ def _misbehave(fake: Mapping[str, Any]) -> None:
         Path(mark).touch()
     if (status := fake.get("crash")) is not None:
         os._exit(int(status))
+
+
+def _jpeg(number: int, size: int) -> bytes:
+    """Return so many bytes that begin and end as a JPEG does, and differ from step to step."""
+    return b"\xff\xd8" + struct.pack(">I", number) + bytes(max(0, size - 8)) + b"\xff\xd9"
 
 
 def _png(seed: int, fake: Mapping[str, Any]) -> bytes:

@@ -25,6 +25,7 @@ from daemon.job_types import JOB_TYPES, Model
 from daemon.jobs import ErrorCode
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
+from daemon.telemetry.live_series import LiveSeries
 from daemon.telemetry.respect import Respect
 from daemon.telemetry.scheduling_series import SchedulingSeries
 from daemon.telemetry.series import (
@@ -78,6 +79,7 @@ class Metrics:
         self._worker = WorkerSeries(self.registry)
         self._documented = DocumentedSeries(self.registry)
         self.scheduling = SchedulingSeries(self.registry)
+        self.live = LiveSeries(self.registry)
         self._stats = RunStats()
         self._shown: dict[Counter, int] = {}
         self.respect = Respect(self.registry, self._documented.system_prompt_respect_rate)

@@ -71,6 +71,19 @@ async def test_an_owner_hears_his_jobs_and_no_others(database: JobsDatabase) -> 
     assert not await may_read(database, f"job:{job}", "anon")
 
 
+async def test_who_may_read_a_row_need_not_be_its_owner(database: JobsDatabase) -> None:
+    """An existing table may show rows to more people: a running job is its owner's alone."""
+    job = await database.insert(user_id=ALICE)
+    await database.owner.execute(
+        "create policy wide on public.jobs for select to authenticated using (true)"
+    )
+    try:
+        assert await may_read(database, f"job:{job}", "authenticated", ALICE)
+        assert not await may_read(database, f"job:{job}", "authenticated", BOB)
+    finally:
+        await database.owner.execute("drop policy wide on public.jobs")
+
+
 @pytest.mark.parametrize("topic", ["job:", "job:x", "jobs", "room:{}", "job:{}x", "xjob:{}", "{}"])
 async def test_other_topics_are_not_touched(database: JobsDatabase, topic: str) -> None:
     """They are neither opened nor do they fail for their name."""

@@ -1,4 +1,4 @@
-// Clients that stay: a worker, a frontend, a listener, a guest. `node live.mjs NAME` runs one, which
+// Clients that stay: a worker, a frontend, a listener, a watcher, a guest. `node live.mjs NAME` runs one, which
 // says what it does as lines of JSON; the expectations stand in the Python tests.
 import { createClient } from '@supabase/supabase-js'
 import WebSocket from 'ws'
@@ -74,6 +74,22 @@ const scenarios = {
         .on('broadcast', { event: '*' }, ({ event, payload, meta }) =>
           say({ event, n: payload.n, replayed: meta?.replayed ?? false }),
         ),
+    )
+  },
+
+  // Watches a job while it runs, and puts its answer together as docs/jobs.md says.
+  async watcher() {
+    let answer = ''
+    told(
+      client
+        .channel(`job:${words[0]}`, { config: { private: true } })
+        .on('broadcast', { event: 'text' }, ({ payload }) => {
+          answer = answer.slice(0, payload.offset) + payload.text
+        })
+        .on('broadcast', { event: 'answer' }, ({ payload }) => {
+          answer = payload.text
+        })
+        .on('broadcast', { event: '*' }, ({ event, payload }) => say({ event, payload, answer })),
     )
   },
 

@@ -1,0 +1,155 @@
+"""`GET /jobs/{id}/events`: what a job shows while it runs, as server-sent events.
+
+An event's `id` is its number: a client that comes back with `Last-Event-ID` gets what he missed,
+as long as the job is known here. The stream ends after `end`; without one, when the job has gone
+to another worker or this one stops: then the row says how it goes on.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from daemon.journal import Event, Follower
+from daemon.server.errors import ApiError
+
+HEARTBEAT_S = 15.0
+"""Between two comments while nothing comes: proxies end silent connections, and a client that is
+gone shows when it is written to."""
+
+RETRY_MS = 2000
+"""When a client whose connection broke shall come back, milliseconds."""
+
+MAX_STREAMS = 1000
+"""Streams at once; of more, the next one is refused."""
+
+RETRY_AFTER_S = 5
+"""What such a client is told to wait."""
+
+WRITE_S = 30.0
+"""How long a client may take nothing of what is sent to it."""
+
+_HEADERS = {
+    hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
+    hdrs.CACHE_CONTROL: "no-store",
+    # nginx would collect events before it passes them on.
+    "X-Accel-Buffering": "no",
+}
+
+
+class Followed(Protocol):
+    """Where jobs can be followed: the feed."""
+
+    def follow(self, job_id: UUID, number: int = 0) -> Follower | None:
+        """Return a reader who has seen that event last; None: the job isn't known here."""
+        ...
+
+    def forget_old(self) -> None:
+        """Let those go who wait for a job of which nothing has come for long."""
+        ...
+
+    def close(self) -> None:
+        """Let all readers go."""
+        ...
+
+
+class EventStreams:
+    """The streams of all clients.
+
+    Args:
+        feed: what is told.
+        heartbeat_s: seconds between two comments while nothing comes.
+        counted: told how many streams there are, at each change.
+    """
+
+    def __init__(
+        self,
+        feed: Followed,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        counted: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._feed = feed
+        self._heartbeat_s = heartbeat_s
+        self._counted = counted
+        self._open = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what is served."""
+        return [web.get("/jobs/{job_id}/events", self.events, allow_head=False)]
+
+    async def stop(self, _: web.Application) -> None:
+        """End all streams, so that the server needn't wait for them; for `on_shutdown`."""
+        self._feed.close()
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the job's events as they come."""
+        number = _last_event_id(request)
+        if self._open >= MAX_STREAMS:
+            raise ApiError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many clients watch jobs here",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            )
+        follower = self._follower(request.match_info["job_id"], number)
+        response = web.StreamResponse(headers=_HEADERS)
+        self._open += 1
+        self._counted(self._open)
+        try:
+            with follower, contextlib.suppress(ConnectionError, TimeoutError):
+                await response.prepare(request)
+                await _write(response, f"retry: {RETRY_MS}\n\n".encode())
+                await self._tell(response, follower)
+        finally:
+            self._open -= 1
+            self._counted(self._open)
+        return response
+
+    def _follower(self, job_id: str, number: int) -> Follower:
+        follower = None
+        with contextlib.suppress(ValueError):
+            follower = self._feed.follow(UUID(job_id), number)
+        if follower is None:
+            message = f"this worker doesn't hold the job {job_id[:100]}"
+            raise ApiError(HTTPStatus.NOT_FOUND, message)
+        return follower
+
+    async def _tell(self, response: web.StreamResponse, follower: Follower) -> None:
+        while True:
+            if events := follower.take():
+                await _write(response, b"".join(map(frame, events)))
+            if follower.over:
+                await response.write_eof()
+                return
+            try:
+                async with asyncio.timeout(self._heartbeat_s):
+                    await follower.changed.wait()
+            except TimeoutError:
+                await _write(response, b":\n\n")
+                self._feed.forget_old()
+
+
+def frame(event: Event) -> bytes:
+    """Return an event as it is sent."""
+    data = json.dumps(event.as_json(), ensure_ascii=False, separators=(",", ":"))
+    # A lone half of a surrogate pair can't be encoded; a model may say one all the same.
+    lines = f"id: {event.number}\nevent: {event.kind.value}\ndata: {data}\n\n"
+    return lines.encode(errors="replace")
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(WRITE_S):
+        await response.write(data)
+
+
+def _last_event_id(request: web.Request) -> int:
+    """Return the number of the last event that the client has; the header is the newer one."""
+    said = request.headers.get("Last-Event-ID") or request.query.get("last_event_id") or "0"
+    if not (said.isascii() and said.isdigit()) or len(said) > len(str(2**53)):
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the last event id is no number: {said[:50]}")
+    return int(said)
