@@ -16,7 +16,7 @@ JSON = st.recursive(
 )
 NAMES = st.sampled_from([
     "prompt", "enhanced_prompt", "negative_prompt", "messages", "message", "system_prompt",
-    "conversation_history", "max_tokens", "temperature", "top_p", "seed", "width", "height",
+    "conversation_history", "max_tokens", "temperature", "top_p", "stop", "seed", "width", "height",
     "steps", "guidance_scale", "num_images", "duration", "fps", "fake",
 ])  # fmt: skip
 
