@@ -38,6 +38,7 @@ def load(spec: ModelSpec) -> DiffusionModel:
     options = options_of(spec.options)
     diffusers.utils.logging.disable_progress_bar()
     found = weights.find(spec)
+    _check_use(spec, options, found)
     if found is not None and found.is_file():
         pipeline = _load_file(spec, options, found)
     else:
@@ -45,6 +46,15 @@ def load(spec: ModelSpec) -> DiffusionModel:
     checkpoints.check_complete(spec, pipeline)
     place(spec, options, pipeline)
     return _MODELS[type(pipeline).__name__](spec, pipeline)
+
+
+def _check_use(spec: ModelSpec, options: DiffusionOptions, found: Path | None) -> None:
+    """Refuse options that would be silently ignored for what was found."""
+    one_file = found is not None and found.is_file()
+    if options.config is not None and not one_file:
+        raise weights.refused(spec, "options.config is for a checkpoint in one file")
+    if options.transformer is not None and (found is None or one_file):
+        raise weights.refused(spec, "options.transformer is for a checkpoint in a folder")
 
 
 def _load_folder(spec: ModelSpec, options: DiffusionOptions, folder: Path | None) -> Any:

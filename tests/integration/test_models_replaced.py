@@ -74,6 +74,16 @@ def test_the_unet_comes_with_its_checkpoint(plain_sdxl: Path) -> None:
         loaded("sdxl", plain_sdxl, {"transformer": "/x.gguf"})
 
 
+def test_options_that_would_be_ignored(plain_sdxl: Path, tmp_path: Path) -> None:
+    """A folder has its configurations; a single file is SDXL."""
+    (tmp_path / "one.safetensors").touch()
+
+    with pytest.raises(RunError, match=r"options.config is for a checkpoint in one file"):
+        loaded("sdxl", plain_sdxl, {"config": plain_sdxl})
+    with pytest.raises(RunError, match=r"options.transformer is for a checkpoint in a folder"):
+        loaded("sdxl", tmp_path / "one.safetensors", {"transformer": "/x.gguf"})
+
+
 def test_another_autoencoder(plain_sdxl: Path, wan: Path, tmp_path: Path) -> None:
     """Its folder in place of the checkpoint's: the same, a tiny one, one of another kind."""
     from diffusers import AutoencoderTiny
