@@ -43,7 +43,6 @@ async def test_two_daemons_share_a_queue(project: Project, daemon: StartDaemon) 
         assert {run["outcome"] for run in runs} == {"completed"}
         shares = Counter(run["worker_id"] for run in runs)
         assert shares.keys() == {"one", "two"}
-        assert min(shares.values()) > JOBS // 20
         assert await project.database.owner.fetchval("select max(attempts) from jobs") == 1
         await project.assert_nothing_held()
 
