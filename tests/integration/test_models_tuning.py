@@ -2,12 +2,11 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
+from parts import needs_package, needs_program
 from small_models import bytes_of, difference, drawn, loaded
 
 from handlers.base import RunError
@@ -50,8 +49,8 @@ def test_an_option_changes_no_more_than_it_may(
 ) -> None:
     """Alone, in any order, beside other runs and after the weights were away: the same bytes."""
     for kind, package in (("int8", "torchao"), ("nf4", "bitsandbytes")):
-        if kind in options.values() and not find_spec(package):
-            pytest.skip(f"{package} isn't installed")
+        if kind in options.values():
+            needs_package(package)
     plain = loaded(family, folders[family])
     model = loaded(family, folders[family], options, max_concurrent=3)
     first = drawn(model)
@@ -75,8 +74,8 @@ def test_weights_that_something_else_keeps_are_not_moved(
     options: dict[str, Any], folders: dict[str, Path]
 ) -> None:
     """The scheduler hears it; a run that saves memory decodes in tiles, and that is all."""
-    if "quantize" in options and not find_spec("torchao"):
-        pytest.skip("torchao isn't installed")
+    if "quantize" in options:
+        needs_package("torchao")
     model = loaded("sdxl", folders["sdxl"], options)
 
     assert not model.components.movable
@@ -86,8 +85,7 @@ def test_weights_that_something_else_keeps_are_not_moved(
 @pytest.mark.parametrize("family", ["sdxl", "wan"])
 def test_compiled_blocks_draw_the_same(family: str, folders: dict[str, Path]) -> None:
     """Also after the weights were away."""
-    if which("g++") is None:
-        pytest.skip("no C++ compiler")
+    needs_program("g++")
     model = loaded(family, folders[family], {"compile": True, "offload": True})
 
     first = drawn(model)
