@@ -50,11 +50,13 @@ def load(spec: ModelSpec) -> "VllmRunner":
     try:
         core = Core(lambda: _started(arguments))
     except Exception as error:
+        surroundings.remove_names()
         raise _load_failure(surroundings, error) from error
     prompting.context = core.context
     runner = VllmRunner(spec, options, prompting, ends, core, surroundings)
     # Kernels and caches come in with their first use: better now than in somebody's answer.
     runner.text(WARM_UP, Unheard())
+    surroundings.remove_names()
     return runner
 
 

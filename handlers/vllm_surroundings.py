@@ -2,13 +2,22 @@
 
 What its own processes log of their end is kept in memory as well, since the exception that comes
 back from them names no cause. It is a file without a name, which ends with this process.
+
+Nothing may be left of an engine, however it ends. vLLM's sockets and shared memory have names in
+the file system that only an orderly end takes away; so they are taken away as soon as all its
+processes have opened them. What is open works on, and ends with the last process that has it.
 """
 
+import contextlib
 import json
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
+
+from handlers.processes import members
 
 _VARIABLES = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -17,6 +26,10 @@ _VARIABLES = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+_SHARED = re.compile(r"/dev/shm/(?:psm_|sem\.mp-)\w+$", re.MULTILINE)  # noqa: S108 -- names that the kernel tells
+"""Of multiprocessing; once the name is gone, "(deleted)" follows it there."""
+
 _LEVEL = "WARNING"
 _ERROR = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt)): (\S.*)")
 _VAGUE = re.compile(r"Engine core|WorkerProc|EngineCore|Executor failed|cancelled")
@@ -31,6 +44,8 @@ class Surroundings:
             os.environ.setdefault(name, value)
         # It would take the place of the KV cache's size that the budget leaves.
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)
+        folder = tempfile.mkdtemp(prefix="ourvidz-vllm-", dir=os.environ.get(_SOCKETS))
+        self._sockets = os.environ[_SOCKETS] = folder
         self._errors = _unnamed_file("errors")
         configuration = _unnamed_file("logging")
         configuration.write_text(json.dumps(_logging(self._errors)))
@@ -43,6 +58,15 @@ class Surroundings:
             for match in _ERROR.finditer(self._errors.read_text(errors="replace"))
         ]
         return next((each for each in found if not _VAGUE.search(each)), None)
+
+    def remove_names(self) -> None:
+        """Take the names of sockets and shared memory away; all processes have opened them."""
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        for process in members(os.getpgrp()):
+            with contextlib.suppress(OSError):
+                maps = Path(f"/proc/{process}/maps").read_text()
+                for name in set(_SHARED.findall(maps)):
+                    Path(name).unlink(missing_ok=True)
 
 
 def _unnamed_file(name: str) -> Path:

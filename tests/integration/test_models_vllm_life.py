@@ -1,6 +1,7 @@
 """vLLM's engine from its load to its end: what isn't loaded, sleep, and processes that are lost."""
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -96,9 +97,11 @@ async def test_it_sleeps_wakes_and_is_lost_with_the_process_that_computes(
     new_engine: NewEngine, demo_models: dict[str, Path]
 ) -> None:
     """The run hears of it, and nothing is left of the group. One life: each takes half a minute."""
-    options = {"offload": True, "kv_cache_gb": 0.25, "max_model_len": 512}
+    options = {"offload": True, "kv_cache_gb": 0.1}
     engine = new_engine("chat", str(demo_models["chat"]), "vllm", options=options)
     assert (await engine.load()).offloads
+    # Nothing has a name any more that the kill of a process could leave behind.
+    assert names_of(engine.group) == set()
     question = params(message="What is the capital of France?", temperature=0, max_tokens=12)
     before = await engine.run("before", "chat", question, ignore)
     away = await engine.offload()
@@ -108,6 +111,9 @@ async def test_it_sleeps_wakes_and_is_lost_with_the_process_that_computes(
     await engine.restore()
     after = await engine.run("after", "chat", question, ignore)
     assert after.fields["response"] == before.fields["response"]
+    # A cache too small for the model's own 8,192 tokens shortens the context, and that is told.
+    with pytest.raises(JobError, match=r"and the model's context of 2,\d\d\d leaves no room"):
+        await engine.run("long", "chat", params(message="one two three " * 1_500), ignore)
     group = engine.group
     assert group is not None
 
@@ -121,6 +127,23 @@ async def test_it_sleeps_wakes_and_is_lost_with_the_process_that_computes(
     assert (await engine.ended()).loss is Loss.CRASHED
     assert "vLLM's processes have ended" in caught.value.reason
     assert members(group) == []
+
+
+def names_of(group: int | None) -> set[str]:
+    """Return the files by which the processes of a group find one another."""
+    assert group is not None
+    found: set[str] = set()
+    for process in members(group):
+        maps = Path(f"/proc/{process}/maps").read_text()
+        found |= {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/dev/shm/" in line}
+    sockets = re.search(
+        rb"VLLM_RPC_BASE_PATH=([^\0]+)", Path(f"/proc/{core_of(group)}/environ").read_bytes()
+    )
+    assert sockets is not None
+    names = [Path(os.fsdecode(sockets[1]))]
+    names += [Path(name) for name in found if not name.endswith("(deleted)")]
+    assert len(found) > 1
+    return {str(name) for name in names if name.exists()}
 
 
 def core_of(group: int) -> int:

@@ -98,11 +98,12 @@ def test_options_are_checked_by_name(options: dict[str, Any], problem: str | Non
 
 
 @pytest.fixture
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Surroundings:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "40")
     for name in ("VLLM_LOGGING_CONFIG_PATH", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_NO_USAGE_STATS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND")
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
     return Surroundings()
 
 
