@@ -54,7 +54,10 @@ class Previews:
         return self.wanted and self._table is not None and step < steps and step % self._every == 0
 
     def learn(self, latents: Any, decoded: Any) -> None:
-        """Take latents and what they were decoded to, both channels first; films frame by frame."""
+        """Take latents and what they were decoded to, both channels first; of films one frame.
+
+        What holds no numbers teaches nothing, and would spoil the table for good.
+        """
         if not self.wanted:
             return
         import torch
@@ -67,6 +70,8 @@ class Previews:
         )[:, :3]
         rows = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
         products, targets = rows.T @ rows / len(rows), rows.T @ colours / len(rows)
+        if not (torch.isfinite(products).all() and torch.isfinite(targets).all()):
+            return
         with self._lock:
             if self._products is not None:
                 products = _FORGET * self._products + (1 - _FORGET) * products
