@@ -116,7 +116,7 @@ async def row(connection: Any, model: str, side: int, steps: int, seed: int, but
             raise SystemExit(await connection.fetchval("select error from jobs where id = $1", job))
         return bool(status == "completed")
 
-    await until(finished, every_s=0.01)
+    await until(finished, every_s=0.05)
     return time.perf_counter() - began, processor_s(os.getpid(), but) - before
 
 
