@@ -24,6 +24,14 @@ from supabase import AsyncClient, acreate_client
 
 OUTPUT = Path("demo-output")
 
+
+def _drawn(
+    job_type: str, prompt: str, seed: int, side: int = 64, **more: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return a job for a square picture or film."""
+    return job_type, {"prompt": prompt, "width": side, "height": side, "seed": seed, **more}
+
+
 JOBS: list[tuple[str, dict[str, Any]]] = [
     (
         "chat",
@@ -33,14 +41,13 @@ JOBS: list[tuple[str, dict[str, Any]]] = [
             "temperature": 0,
         },
     ),
-    ("sdxl_image_fast", {"prompt": "a red circle", "width": 64, "height": 64, "seed": 1}),
-    ("sdxl_image_high", {"prompt": "a blue square", "width": 64, "height": 64, "seed": 2}),
-    ("wan_image_fast", {"prompt": "a green star", "width": 64, "height": 64, "seed": 3}),
-    (
-        "video_fast",
-        {"prompt": "a cat walks", "width": 64, "height": 64, "duration": 1, "fps": 8, "seed": 4},
+    _drawn("sdxl_image_fast", "a red circle on the left, white background", 1, 128),
+    _drawn("sdxl_image_high", "a yellow star at the top, blue background", 2, 128),
+    _drawn("wan_image_fast", "a green triangle in the middle, black background", 3),
+    _drawn(
+        "video_fast", "a purple circle moves to the right, yellow background", 4, duration=1, fps=8
     ),
-    ("sdxl_image_fast", {"prompt": "a wrong size", "width": 65, "height": 64}),
+    _drawn("sdxl_image_fast", "a wrong size", 5, 65),
 ]
 """What is asked for; the last one is wrong on purpose, to show the error."""
 

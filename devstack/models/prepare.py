@@ -9,19 +9,19 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from devstack.models import smollm2, tiny_sdxl, tiny_wan
+from devstack.models import smollm2, trained
 from devstack.models.cache import Make, made_once
 
 FOLDERS: Mapping[str, str] = {
     # A number that grows when what is made changes, so that old caches aren't taken for new ones.
     "chat": "smollm2-135m-instruct-1",
-    "sdxl": "tiny-sdxl-1",
-    "wan": "tiny-wan-1",
+    "sdxl": "tiny-sdxl-2",
+    "wan": "tiny-wan-2",
 }
 _MAKERS: Mapping[str, Make] = {
     "chat": smollm2.convert,
-    "sdxl": tiny_sdxl.build,
-    "wan": tiny_wan.build,
+    "sdxl": trained.copy_sdxl,
+    "wan": trained.copy_wan,
 }
 
 

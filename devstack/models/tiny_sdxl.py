@@ -1,18 +1,17 @@
-"""A tiny pipeline in the format of Stable Diffusion XL: real files, untrained weights."""
+"""A tiny pipeline in the format of Stable Diffusion XL, as it is before it learns anything."""
 
-from pathlib import Path
 from typing import Any
 
 from devstack.models.vocabularies import CLIP_LENGTH, clip_tokenizer
 
-_SEED = 20
-_TEXT_WIDTH = 32
+_TEXT_WIDTH = 64
 _TIME_IDS = 6
 _TIME_WIDTH = 8
+LATENTS = 8
 
 
-def build(folder: Path) -> None:
-    """Write the pipeline; the same bytes every time."""
+def untrained(seed: int) -> Any:
+    """Return the pipeline; the same weights for the same seed."""
     import torch
     from diffusers import (
         AutoencoderKL,
@@ -22,38 +21,40 @@ def build(folder: Path) -> None:
     )
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    torch.manual_seed(_SEED)
+    torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
-    pipeline = StableDiffusionXLPipeline(
+    return StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE),
         text_encoder=CLIPTextModel(_text_configuration(tokenizer)),
         text_encoder_2=CLIPTextModelWithProjection(_text_configuration(tokenizer)),
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(),
         unet=UNet2DConditionModel(**_UNET),
-        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading"),
+        scheduler=EulerDiscreteScheduler(**_SCHEDULER),
         add_watermarker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
 
 
 _VAE: dict[str, Any] = {
-    "block_out_channels": [16, 32, 32, 32],
+    "block_out_channels": [16, 32, 48, 48],
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 8,
+    "latent_channels": LATENTS,
+    # Norms over all channels together: of a flat colour, small groups keep nothing.
+    "norm_num_groups": 1,
     "sample_size": 1024,
-    "scaling_factor": 0.13025,
+    "scaling_factor": 1.0,
 }
 
 _UNET: dict[str, Any] = {
     "sample_size": 128,
-    "block_out_channels": [32, 64],
+    "in_channels": LATENTS,
+    "out_channels": LATENTS,
+    "block_out_channels": [64, 128],
     "layers_per_block": 1,
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
     "attention_head_dim": [2, 4],
     "use_linear_projection": True,
     "addition_embed_type": "text_time",
@@ -62,7 +63,17 @@ _UNET: dict[str, Any] = {
     # Six numbers of sizes and crops, and the pooled text.
     "projection_class_embeddings_input_dim": _TIME_IDS * _TIME_WIDTH + _TEXT_WIDTH,
     "cross_attention_dim": 2 * _TEXT_WIDTH,
-    "norm_num_groups": 8,
+    "norm_num_groups": 4,
+}
+
+_SCHEDULER: dict[str, Any] = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    # Pure noise at the start: else the noise's mean would decide the background's colour.
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
 }
 
 
@@ -72,8 +83,9 @@ def _text_configuration(tokenizer: Any) -> Any:
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=_TEXT_WIDTH,
-        intermediate_size=64,
-        num_hidden_layers=2,
+        intermediate_size=2 * _TEXT_WIDTH,
+        # What the pipeline takes is what the last layer but one says.
+        num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=CLIP_LENGTH,
         projection_dim=_TEXT_WIDTH,
