@@ -1,21 +1,57 @@
 """Small pictures of a run's latents show what it is drawing."""
 
 import io
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.engines.process import EngineProcess
-from daemon.values import StepReport
+from handlers import registry
+from handlers.base import ModelSpec, Runner
 from handlers.params import resolve
+from handlers.previews import Previews, patches
 
-pytestmark = pytest.mark.models
+# The model libraries' own warnings, which otherwise stay in engine processes.
+pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 numpy = pytest.importorskip("numpy")
 images = pytest.importorskip("PIL.Image")
-StartEngine = Callable[..., Awaitable[EngineProcess]]
-SIDE = 128
+FILM = {"duration": 1, "fps": 8}
+
+
+class Watching:
+    """Implements `Control`: keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.previews: list[bytes] = []
+
+    def step(self, *step: Any) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
+        pass
+
+    def show(self, picture: bytes) -> None:
+        self.previews.append(picture)
+
+    def check(self) -> None:
+        pass
+
+
+def loaded(model: str, demo_models: dict[str, Path], **options: Any) -> Runner:
+    folder = demo_models["sdxl" if model == "sdxl" else "wan"]
+    return registry.load_runner(
+        ModelSpec(model, model, str(folder), "diffusers", device="cpu", options=options)
+    )
+
+
+def drawn(runner: Runner, model: str, **request: Any) -> tuple[list[bytes], bytes]:
+    """Return a run's previews and its picture, or its film's thumbnail."""
+    handler = "video" if model == "video" else "image"
+    usual = {"prompt": "a red circle, white background", "width": 64, "height": 64, "steps": 12}
+    params = resolve(handler, "", model, "fast", {**usual, "seed": 1, **request}).params
+    control = Watching()
+    output = registry.run_handler(handler, runner, params, control)
+    return control.previews, output.files[-1].data
 
 
 def pixels(data: bytes, side: int) -> Any:
@@ -24,37 +60,18 @@ def pixels(data: bytes, side: int) -> Any:
         return numpy.asarray(small).astype(float)
 
 
-async def drawn(engine: EngineProcess, model: str, **request: Any) -> tuple[list[bytes], bytes]:
-    """Return a run's previews and its first file."""
-    previews: list[bytes] = []
-
-    def take(report: StepReport) -> None:
-        if report.preview is not None:
-            previews.append(report.preview)
-
-    handler = "video" if model == "video" else "image"
-    usual = {"prompt": "a red circle", "width": SIDE, "height": SIDE, "steps": 12, "seed": 1}
-    params = resolve(handler, "", model, "fast", usual | request).params
-    output = await engine.run(f"run {request}", handler, params, take)
-    return previews, output.files[-1].data
-
-
-@pytest.mark.parametrize(("model", "folder"), [("sdxl", "sdxl"), ("wan", "wan"), ("video", "wan")])
-async def test_previews_are_nearer_to_their_own_picture_than_to_another(
-    model: str, folder: str, start_engine: StartEngine, demo_models: dict[str, Path]
+@pytest.mark.parametrize("model", ["sdxl", "wan", "video"])
+def test_previews_are_nearer_to_their_own_picture_than_to_another(
+    model: str, demo_models: dict[str, Path]
 ) -> None:
     """From the first run on; a film's show its middle frame, as its thumbnail does."""
-    path = str(demo_models[folder])
-    engine = await start_engine(model, path, "diffusers", options={"previews": 3})
-    frames = {"duration": 1, "fps": 8} if model == "video" else {}
+    runner = loaded(model, demo_models, previews=3)
+    frames = FILM if model == "video" else {}
 
-    previews, picture = await drawn(engine, model, **frames)
-    others, other = await drawn(
-        engine, model, prompt="a blue square, green background", seed=2, **frames
-    )
+    previews, picture = drawn(runner, model, **frames)
+    others, other = drawn(runner, model, prompt="a blue square, black background", **frames)
 
-    # Steps that come faster than they are sent become one; the last step brings the picture.
-    assert 1 <= len(previews) <= 3
+    assert len(previews) == len(others) == 3, "after steps 3, 6 and 9; the last has the picture"
     for last, own, foreign in ((previews[-1], picture, other), (others[-1], other, picture)):
         with images.open(io.BytesIO(last)) as image:
             assert image.format == "JPEG"
@@ -65,24 +82,42 @@ async def test_previews_are_nearer_to_their_own_picture_than_to_another(
         assert distances[0] < distances[1]
 
 
-async def test_there_are_none_unless_they_are_wanted(
-    start_engine: StartEngine, demo_models: dict[str, Path]
-) -> None:
-    """They cost a little at each step, and traffic."""
-    engine = await start_engine("sdxl", str(demo_models["sdxl"]), "diffusers")
-
-    previews, _ = await drawn(engine, "sdxl")
-
-    assert previews == []
-
-
 @pytest.mark.parametrize("model", ["sdxl", "wan"])
-async def test_pictures_are_the_same_with_previews(
-    model: str, start_engine: StartEngine, demo_models: dict[str, Path]
-) -> None:
-    """Looking on changes nothing."""
-    path = str(demo_models[model])
-    watched = await start_engine(model, path, "diffusers", options={"previews": 1})
-    plain = await start_engine(model, path, "diffusers")
+def test_looking_on_changes_nothing(model: str, demo_models: dict[str, Path]) -> None:
+    """Without the option there are no previews; the picture is the same to the byte."""
+    previews, watched = drawn(loaded(model, demo_models, previews=1), model)
+    none, plain = drawn(loaded(model, demo_models), model)
 
-    assert (await drawn(watched, model))[1] == (await drawn(plain, model))[1]
+    assert (len(previews), len(none)) == (11, 0)
+    assert watched == plain
+
+
+def test_what_holds_no_numbers_teaches_nothing() -> None:
+    """A broken picture must not spoil all later previews."""
+    torch = pytest.importorskip("torch")
+    previews = Previews(1)
+    latents = patches(4)
+    colours = latents[:, :3].repeat_interleave(8, -1).repeat_interleave(8, -2)
+    previews.learn(latents, colours)
+    before = previews.picture(None, latents)
+
+    previews.learn(latents, torch.full_like(colours, float("nan")))
+    previews.learn(torch.full_like(latents, float("nan")), colours)
+
+    assert before is not None
+    assert previews.picture(None, latents) == before
+
+
+def test_a_linear_autoencoder_is_learned_at_once() -> None:
+    """Its previews are its pictures."""
+    latents = patches(4)
+    colours = latents[:, 1:].clamp(-0.9, 0.9)
+    previews = Previews(1)
+    previews.learn(colours.repeat_interleave(2, 1), colours.repeat_interleave(8, -1))
+
+    flat = colours[:, :, :1, :1].expand(1, 3, 16, 16)
+    seen = previews.picture(None, flat.repeat_interleave(2, 1))
+
+    assert seen is not None
+    wanted = (flat[0] / 2 + 0.5).mul(255).movedim(0, -1).numpy()
+    assert abs(pixels(seen, 16) - wanted).max() < 4, "a JPEG's own loss"
