@@ -145,7 +145,7 @@ def test_a_pickle_is_never_opened(folders: dict[str, Path], tmp_path: Path) -> N
 
 def test_a_lora_for_another_model(folders: dict[str, Path], style: Path, motion: Path) -> None:
     """The libraries would only log it, and draw without."""
-    with pytest.raises(RunError, match="is for another model: 0 of its 8 tensors fit this one"):
+    with pytest.raises(RunError, match=r"is for another model: 0 of its \d+ tensors fit"):
         loaded("sdxl", folders["sdxl"], {"loras": [{"path": motion}]})
     with pytest.raises(RunError, match="is for another model: 0 of its"):
         loaded("wan", folders["wan"], {"loras": [{"path": style}]})
