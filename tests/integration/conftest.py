@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sdxl_file import tiny_pipeline
+from wan_file import untaught_wan
 
 from daemon.engines.limits import EngineLimits
 from daemon.engines.process import EngineProcess
@@ -42,6 +43,14 @@ def plain_sdxl(demo_models: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     """A tiny SDXL that has learned nothing, of a fixed layout, whatever the demo's is."""
     folder = tmp_path_factory.mktemp("plain-sdxl")
     tiny_pipeline(demo_models["sdxl"]).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain_wan(demo_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Wan that has learned nothing, of a fixed layout."""
+    folder = tmp_path_factory.mktemp("plain-wan")
+    untaught_wan(demo_models["wan"]).save_pretrained(folder)
     return folder
 
 

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.models, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
-def folders(demo_models: dict[str, Path], plain_sdxl: Path) -> dict[str, Path]:
-    return {"sdxl": plain_sdxl, "wan": demo_models["wan"]}
+def folders(plain_sdxl: Path, plain_wan: Path) -> dict[str, Path]:
+    return {"sdxl": plain_sdxl, "wan": plain_wan}
 
 
 CASES: list[tuple[str, dict[str, Any], float, float]] = [
