@@ -13,7 +13,7 @@ _SEED = 21
 _SIDE = 64
 _STILLS = Course(800, 3e-3)
 _CLIPS = Course(1200, 2e-3)
-_DENOISER = Course(7000, 1e-3)
+_DENOISER = Course(10_000, 1e-3)
 
 _KINDS = {1: (3000, 32, 0.35), 9: (2500, 16, 0.65)}
 """By the number of frames: how many clips, how many at a time, which share of the steps."""
