@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sdxl_file import tiny_pipeline
-from wan_file import untaught_wan
+from untaught import untaught_wan
 
 from daemon.engines.limits import EngineLimits
 from daemon.engines.process import EngineProcess

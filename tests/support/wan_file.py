@@ -1,43 +1,98 @@
-"""A tiny Wan that has learned nothing, of a fixed layout: what an option changes of it is small."""
+"""A small Wan transformer in one file, named as its publishers name its weights."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-_WIDTH = 32
-_LATENTS = 16
+_NAMES = [
+    ("condition_embedder.time_embedder.linear_1", "time_embedding.0"),
+    ("condition_embedder.time_embedder.linear_2", "time_embedding.2"),
+    ("condition_embedder.text_embedder.linear_1", "text_embedding.0"),
+    ("condition_embedder.text_embedder.linear_2", "text_embedding.2"),
+    ("condition_embedder.time_proj", "time_projection.1"),
+    ("attn2", "cross_attn"),
+    ("attn1", "self_attn"),
+    (".to_out.0.", ".o."),
+    (".to_q.", ".q."),
+    (".to_k.", ".k."),
+    (".to_v.", ".v."),
+    ("ffn.net.0.proj", "ffn.0"),
+    ("ffn.net.2", "ffn.2"),
+    (".norm2.", ".norm3."),
+    ("proj_out", "head.head"),
+]
+_ROW = 32
+"""Numbers that Q8_0 packs together."""
 
 
-def untaught_wan(like: Path) -> Any:
-    """Return the pipeline, with the tokenizer of another one; the same weights every time."""
+def widened(source: Path, folder: Path) -> Path:
+    """Copy a Wan checkpoint with a transformer whose rows can be packed."""
     import torch
-    from diffusers import (
-        AutoencoderKLWan,
-        UniPCMultistepScheduler,
-        WanPipeline,
-        WanTransformer3DModel,
-    )
-    from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
+    from diffusers import WanTransformer3DModel
 
-    torch.manual_seed(21)
-    tokenizer = AutoTokenizer.from_pretrained(like / "tokenizer")
-    text = UMT5Config(
-        vocab_size=len(tokenizer), d_model=_WIDTH, d_kv=8, d_ff=37, num_layers=2, num_heads=4,
-        relative_attention_num_buckets=8, is_encoder_decoder=False,
+    shutil.copytree(source, folder)
+    width = json.loads((folder / "text_encoder" / "config.json").read_text())["d_model"]
+    channels = json.loads((folder / "vae" / "config.json").read_text())["z_dim"]
+    torch.manual_seed(4)
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=_ROW // 2,
+        in_channels=channels, out_channels=channels, text_dim=width, freq_dim=256,
+        ffn_dim=2 * _ROW, num_layers=2, cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads", rope_max_seq_len=1024,
     )  # fmt: skip
-    return WanPipeline(
-        tokenizer=tokenizer,
-        text_encoder=UMT5EncoderModel(text).eval(),
-        vae=AutoencoderKLWan(
-            base_dim=3, z_dim=_LATENTS, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
-            temperal_downsample=[False, True, True],
-        ),
-        transformer=WanTransformer3DModel(
-            patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12,
-            in_channels=_LATENTS, out_channels=_LATENTS, text_dim=_WIDTH, freq_dim=256,
-            ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
-            rope_max_seq_len=1024,
-        ),
-        scheduler=UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-        ),
-    )  # fmt: skip
+    shutil.rmtree(folder / "transformer")
+    transformer.save_pretrained(folder / "transformer")
+    return folder
+
+
+def doubled(source: Path, folder: Path) -> Path:
+    """Copy a Wan checkpoint and give it a second transformer, for the steps of low noise."""
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    shutil.copytree(source, folder)
+    torch.manual_seed(6)
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    WanTransformer3DModel.from_config(config).save_pretrained(folder / "transformer_2")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"], "boundary_ratio": 0.9}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def write_safetensors(file: Path, transformer: Any) -> Path:
+    """Write the weights as they are."""
+    from safetensors.torch import save_file
+
+    save_file({_name(key): value for key, value in transformer.state_dict().items()}, str(file))
+    return file
+
+
+def write_gguf(file: Path, transformer: Any, leave_out: str = "nothing") -> Path:
+    """Write the weights with the blocks' matrices packed into eight bits."""
+    import gguf
+
+    packed = gguf.GGMLQuantizationType.Q8_0
+    writer = gguf.GGUFWriter(file, "wan")
+    for key, value in transformer.state_dict().items():
+        name, numbers = _name(key), value.numpy()
+        if leave_out in name:
+            continue
+        if name.startswith("blocks") and numbers.ndim == 2 and numbers.shape[1] % _ROW == 0:
+            writer.add_tensor(name, gguf.quants.quantize(numbers, packed), raw_dtype=packed)
+        else:
+            writer.add_tensor(name, numbers)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def _name(key: str) -> str:
+    if key == "scale_shift_table":
+        return "head.modulation"
+    for new, old in _NAMES:
+        key = key.replace(new, old)
+    return key.replace("scale_shift_table", "modulation")
