@@ -38,6 +38,7 @@ from daemon.stopping import Stopping
 from daemon.telemetry import logs
 from daemon.telemetry.gpu import GpuMonitor, GpuSample
 from daemon.telemetry.host import Host, HostSample
+from daemon.telemetry.loop_lag import LoopLag
 from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
@@ -229,6 +230,7 @@ def _telemetry(
         GpuMonitor(limits=_memory_limits(reports.settings), on_sample=gpus_sampled).run(),
         Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
         _count_queue(parts, reports),
+        LoopLag(metrics.loop_lagged).run(),
         systemd.feed_watchdog(),
     ]
 
@@ -246,6 +248,6 @@ async def _count_queue(parts: "Parts", reports: DaemonReports) -> None:
         except (StoreUnavailableError, StoreRejectedError):
             reports.queue = None  # an old count would be shown as a fresh one
         else:
-            reports.metrics.queue_counted(reports.queue)
             parts.admissions.count_unclaimed(classes_of(reports.queue))
+        reports.metrics.queue_counted(reports.queue)
         await asyncio.sleep(QUEUE_COUNT_S)

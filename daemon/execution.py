@@ -75,6 +75,14 @@ class ExecutionEvents(Protocol):
         """Take a step of a run, with what is new of its answer or picture."""
         ...
 
+    def generated(self, run: JobRun, output: RunOutput) -> None:
+        """Take what an engine's run made, and what it measured."""
+        ...
+
+    def ran_out_of_memory(self, run: JobRun) -> None:
+        """Take that an engine's run found too little memory; another try may follow."""
+        ...
+
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Take the end of a run; no outcome: the lease was lost, nothing was written."""
         ...
@@ -139,6 +147,7 @@ class Execution:
             raise JobError(ErrorCode.INVALID_PROMPT, f'unknown job type "{job.job_type[:100]}"')
         params, notes = await self._prepared(run, job_type)
         output = await self._generate(run, job_type, params)
+        self.events.generated(run, output)
         run.enter(Phase.UPLOADING)
         if output.files:
             self._step(run, StepReport("uploading", 0.99))
@@ -185,6 +194,7 @@ class Execution:
                 except JobError as error:
                     if error.error_code is not ErrorCode.VRAM_OVERFLOW:
                         raise
+                    self.events.ran_out_of_memory(run)
                     overflow, below = error, rung.below(engine.savings)
                     if below is None:
                         message = f"{error.message} ({rung.words})"

@@ -89,21 +89,25 @@ class ObservedStore:
         await self.store.aclose()
 
     async def _watched(self, name: str, call: Awaitable[Answer]) -> Answer:
-        began, failure = self.clock(), None
+        """Wait for the answer. A call that is broken off says nothing of the database."""
+        began = self.clock()
         try:
-            return await call
+            answer = await call
         except StoreUnavailableError as error:
-            failure, self.health.last_error = "unavailable", str(error)
+            self._failed(name, began, "unavailable", error)
             raise
         except StoreRejectedError as error:
-            failure, self.health.last_error = "rejected", str(error)
+            self._failed(name, began, "rejected", error)
             raise
-        finally:
-            now = self.clock()
-            self.health.calls += 1
-            if failure is None:
-                self.health.last_ok = now
-            else:
-                self.health.errors += 1
-                self.health.last_failure = now
-            self.seen(name, now - began, failure)
+        self.health.calls += 1
+        self.health.last_ok = now = self.clock()
+        self.seen(name, now - began, None)
+        return answer
+
+    def _failed(self, name: str, began: float, how: str, error: Exception) -> None:
+        health = self.health
+        health.calls += 1
+        health.errors += 1
+        health.last_failure = now = self.clock()
+        health.last_error = str(error)
+        self.seen(name, now - began, how)

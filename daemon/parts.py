@@ -32,6 +32,7 @@ from daemon.jobs import JobError
 from daemon.leases import Leases
 from daemon.model_specs import host_bytes_of, specs_from
 from daemon.observed import ObservedStore
+from daemon.observed_artifacts import ObservedArtifacts
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
@@ -164,9 +165,12 @@ def build(
         StartupError: models and devices don't go together, or there is no device.
     """
     store = ObservedStore(make_store(settings), metrics.store_call)
-    artifacts = make_artifacts(settings)
+    artifacts = ObservedArtifacts(make_artifacts(settings), metrics.artifacts)
     pool, admissions = _gpu(settings, devices, metrics)
-    leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
+    leases = Leases(
+        lambda: ObservedStore(make_store(settings, pool_size=1), metrics.store_call),
+        settings.leases,
+    )
     progress = ProgressWriter(store, leases.apply)
     runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)

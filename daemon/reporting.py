@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from daemon.exposing import show_health, show_parts, show_settings
 from daemon.job_reports import job_reports
 from daemon.job_types import Model
 from daemon.server.reports import (
@@ -100,34 +101,11 @@ class DaemonReports:
 
     def exposition(self) -> bytes:
         """Return all metrics, the gauges being brought up to date first."""
-        health = self.health()
-        self.metrics.jobs_active(health.active_jobs)
-        self.metrics.ready(ready=self.ready()[0])
-        for model, report in health.models.items():
-            self.metrics.model_state(model, report.state)
-        for device in health.devices:
-            self.metrics.vram(device.index, asdict(device))
+        show_health(self.metrics, self.health(), ready=self.ready()[0])
+        show_settings(self.metrics, self.settings)
         if self.parts is not None:
-            self._expose_promises(self.parts)
-        if self.parts is not None:
-            leases = self.parts.leases
-            self.metrics.leases_held(leases.held)
-            self.metrics.leases_counted(
-                lost=leases.stats.lost, renew_failures=leases.stats.renew_errors
-            )
-            for name, state in self.parts.proof.states().items():
-                self.metrics.wakeup_source(name, state)
+            show_parts(self.metrics, self.settings, self.parts)
         return self.metrics.exposition()
-
-    def _expose_promises(self, parts: "Parts") -> None:
-        """Bring the shares of kept promises up to date: of ends, and of memory."""
-        series, snapshot = self.metrics.scheduling, parts.admissions.snapshot()
-        series.ends_kept(parts.foreteller.calibration.coverage)
-        for each in snapshot.coverage:
-            series.memory_kept(each.model, each.quality, each.covered)
-        for device in snapshot.devices:
-            series.outside(device.device, device.outside_bytes)
-        series.host(snapshot.host_capacity_bytes - snapshot.host_free_bytes)
 
     def _reasons(self, snapshot: Any) -> list[str]:
         if self.parts is None or snapshot is None:

@@ -12,7 +12,8 @@ from daemon.foretelling import Foreteller
 from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
 from daemon.telemetry.metrics import Metrics
-from daemon.values import StepReport, SweepResult
+from daemon.telemetry.series.labels import class_of
+from daemon.values import RunOutput, StepReport, SweepResult
 
 _PHASES = {
     "wake_up": "wake_up",
@@ -64,6 +65,15 @@ class RunEvents:
         """Let those hear who look on."""
         for onlooker in self.onlookers:
             onlooker(run, report)
+
+    def generated(self, run: JobRun, output: RunOutput) -> None:
+        """Show what the engine used."""
+        if output.peak_bytes is not None:
+            self.metrics.memory.peak(class_of(run.job.job_type)[0], output.peak_bytes)
+
+    def ran_out_of_memory(self, run: JobRun) -> None:
+        """Count it, whatever becomes of the job."""
+        self.metrics.engines.out_of_memory(class_of(run.job.job_type)[0], "run")
 
     def run_ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Count and log the end of a run, and let those hear who look on."""

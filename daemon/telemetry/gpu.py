@@ -32,6 +32,7 @@ class GpuSample:
         memory_used: bytes in use, by anybody.
         memory_total: bytes.
         temperature: degrees Celsius.
+        power: watts.
     """
 
     index: int
@@ -40,6 +41,7 @@ class GpuSample:
     memory_used: int | None
     memory_total: int | None
     temperature: float | None
+    power: float | None = None
 
 
 class Nvml:
@@ -108,6 +110,7 @@ class Nvml:
         rates = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)
         memory = self._told(nvml.nvmlDeviceGetMemoryInfo, handle)
         degrees = self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
+        milliwatts = self._told(nvml.nvmlDeviceGetPowerUsage, handle)
         name = nvml.nvmlDeviceGetName(handle)
         return GpuSample(
             index=index,
@@ -116,6 +119,7 @@ class Nvml:
             memory_used=None if memory is None else int(memory.used),
             memory_total=None if memory is None else int(memory.total),
             temperature=None if degrees is None else float(degrees),
+            power=None if milliwatts is None else milliwatts / 1000,
         )
 
     def _told(self, ask: Callable[..., Any], *args: Any) -> Any:

@@ -9,55 +9,28 @@ the API document names (`ourvidz_jobs_processed` and so on), which show the figu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from math import nan
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 
-from daemon.job_types import JOB_TYPES, Model
-from daemon.jobs import ErrorCode
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
-from daemon.telemetry.live_series import LiveSeries
-from daemon.telemetry.respect import Respect
-from daemon.telemetry.scheduling_series import SchedulingSeries
-from daemon.telemetry.series import (
-    DocumentedSeries,
-    JobSeries,
-    LinkSeries,
-    MachineSeries,
-    ModelSeries,
-    QueueSeries,
-    StoreSeries,
-    WorkerSeries,
-)
+from daemon.telemetry.series.calls import ArtifactSeries, StoreSeries
+from daemon.telemetry.series.documented import DocumentedSeries
+from daemon.telemetry.series.engines import EngineSeries
+from daemon.telemetry.series.jobs import JobSeries
+from daemon.telemetry.series.live import LiveSeries
+from daemon.telemetry.series.machine import GpuSeries, HostSeries
+from daemon.telemetry.series.queue import LeaseSeries, QueueSeries
+from daemon.telemetry.series.register import Described, Register
+from daemon.telemetry.series.respect import Respect
+from daemon.telemetry.series.scheduling import SchedulingSeries
+from daemon.telemetry.series.totals import Totals
+from daemon.telemetry.series.vram import VramSeries
+from daemon.telemetry.series.wakeups import WakeUpSeries
+from daemon.telemetry.series.worker import WorkerSeries
 from daemon.telemetry.stats import Performance, RunStats
-from daemon.values import Backlog, Loss
-
-OUTCOMES = ("completed", "failed", "retry", "cancelled", "released", "lost")
-"""How a run can end; `lost` is a run whose lease was gone, so that nothing was recorded."""
-
-PHASES = ("wake_up", "queue", "vram", "switch", "load", "run", "upload", "finish")
-"""Parts of a job's way that are timed, in order."""
-
-MODEL_STATES = ("loaded", "loading", "evicting", "host", "unloaded", "failed")
-"""The words of `daemon.server.reports.ModelState`."""
-
-VRAM_KINDS = ("capacity", "reserve", "weights", "reserved")
-"""What a device's bytes are: there, kept free, taken by weights, promised to jobs."""
-
-STORE_ERRORS = ("unavailable", "rejected")
-"""How a call of the store can fail; the names of the two exceptions in `daemon.values`."""
-
-_OTHER = "other"
-_GIB = 2**30
+from daemon.values import Backlog
 
 # A "_created" series beside each counter would double the exposition, and nothing here reads it.
 # (The library gives this one function no types.)
@@ -70,28 +43,30 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Register all metrics in `registry`; by default in a new one of its own."""
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._jobs = JobSeries(self.registry)
-        self._queue = QueueSeries(self.registry)
-        self._link = LinkSeries(self.registry)
-        self._models = ModelSeries(self.registry)
-        self._store = StoreSeries(self.registry)
-        self._machine = MachineSeries(self.registry)
-        self._worker = WorkerSeries(self.registry)
-        self._documented = DocumentedSeries(self.registry)
-        self.scheduling = SchedulingSeries(self.registry)
-        self.live = LiveSeries(self.registry)
+        register, self._totals = Register(self.registry), Totals()
+        self._worker = WorkerSeries(register.about("The worker"))
+        self._documented = DocumentedSeries(register.about("The API document's figures"))
+        self._jobs = JobSeries(register.about("Jobs"))
+        self.respect = Respect(register.about("System prompts"))
+        self._queue = QueueSeries(register.about("The queue"))
+        self.scheduling = SchedulingSeries(register.about("The scheduler"))
+        self.memory = VramSeries(register.about("Memory"))
+        self.engines = EngineSeries(register.about("Engines"))
+        self._leases = LeaseSeries(register.about("Leases"))
+        self._link = WakeUpSeries(register.about("Wake-ups and sweeps"), self._totals)
+        self._store = StoreSeries(register.about("The database"))
+        self.artifacts = ArtifactSeries(register.about("Artifacts"))
+        self.live = LiveSeries(register.about("Watching jobs live"))
+        self._gpus = GpuSeries(register.about("GPUs, as the driver tells it"))
+        self._host = HostSeries(register.about("The host"))
         self._stats = RunStats()
-        self._shown: dict[Counter, int] = {}
-        self.respect = Respect(self.registry, self._documented.system_prompt_respect_rate)
-        # Looking a child up by its labels costs as much as all the rest of a job's figures.
-        self._phase_of = cache(self._phase_child)
-        self._finished_of = cache(self._finished_child)
-        self._generation_of = cache(self._generation_child)
+        self.described: Sequence[Described] = register.described
+        """Every metric that there is, in order."""
         self.gpus(())
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        self._show_performance()
+        self._documented.performance(self._stats.performance(), self.respect.share)
         return generate_latest(self.registry)
 
     def performance(self) -> Performance:
@@ -103,55 +78,43 @@ class Metrics:
 
     def jobs_claimed(self, job_type: str, count: int = 1) -> None:
         """Count jobs that a claim returned."""
-        self._jobs.claimed.labels(_job_type(job_type)).inc(count)
-        # A counter that appears with its first event at 1 shows no increase: start it at 0.
-        for outcome in ("completed", "failed"):
-            self._jobs.finished.labels(_job_type(job_type), outcome)
+        self._jobs.claimed(job_type, count)
 
     def job_phase(self, job_type: str, phase: str, seconds: float) -> None:
-        """Time one of `PHASES`."""
-        self._phase_of(_job_type(job_type), phase if phase in PHASES else _OTHER).observe(seconds)
+        """Time one part of a job's way, see `series.labels.PHASE`."""
+        self._jobs.phase(job_type, phase, seconds)
 
     def job_finished(
         self, job_type: str, outcome: str, seconds: float, error_code: str | None = None
     ) -> None:
         """Count a run that ended; `seconds` is its time of generation."""
-        job_type = _job_type(job_type)
-        outcome = outcome if outcome in OUTCOMES else _OTHER
-        self._finished_of(job_type, outcome).inc()
-        if error_code is not None:
-            code = error_code if error_code in ErrorCode.__members__ else _OTHER
-            self._jobs.errors.labels(code).inc()
+        self._jobs.finished(job_type, outcome, seconds, error_code)
         if outcome == "completed":
-            self._generation_of(job_type).observe(seconds)
             self._stats.completed(seconds)
         elif outcome == "failed":
             self._stats.failed()
 
     def jobs_active(self, count: int) -> None:
         """Say how many jobs are claimed or answered over HTTP at this moment."""
-        self._jobs.active.set(count)
+        self._jobs.active(count)
 
-    def queue_counted(self, backlog: Sequence[Backlog]) -> None:
-        """Show the last count of the queue; job types that are gone from it vanish."""
-        self._queue.queued.clear()
-        self._queue.oldest.clear()
-        for line in backlog:
-            name = _job_type(line.job_type)
-            self._queue.queued.labels(name, "queued").inc(line.queued)
-            self._queue.queued.labels(name, "processing").inc(line.processing)
-            self._queue.oldest.labels(name).set(line.oldest_queued_s or 0.0)
+    def queue_counted(self, backlog: Sequence[Backlog] | None) -> None:
+        """Show the last count of the queue; None: it couldn't be counted, so nothing is shown."""
+        if backlog is None:
+            self._queue.unknown()
+        else:
+            self._queue.counted(backlog)
 
     # Leases
 
     def leases_held(self, count: int) -> None:
         """Say how many leases are held."""
-        self._queue.leases.set(count)
+        self._leases.held.set(count)
 
     def leases_counted(self, *, lost: int, renew_failures: int) -> None:
         """Bring the counters up to the totals that the leases keep: lost ones, failed renewals."""
-        self._grow(self._queue.leases_lost, lost)
-        self._grow(self._queue.renew_failures, renew_failures)
+        self._totals.show(self._leases.lost, lost)
+        self._totals.show(self._leases.renew_failures, renew_failures)
 
     # Wake-ups
 
@@ -162,133 +125,50 @@ class Metrics:
             source: its name.
             state: as `ProofOfLife.states` gives it.
         """
-        for gauge, key in self._link.gauges:
-            gauge.labels(source).set(nan if state[key] is None else state[key])
-        for counter, key in self._link.counters:
-            self._grow(counter.labels(source), state[key])
+        self._link.source(source, state)
 
     def swept(self, rescued: int, failed: int) -> None:
         """Count what a sweep took back."""
-        self._link.rescued.inc(rescued)
-        self._link.sweep_failed.inc(failed)
+        self._link.swept(rescued, failed)
 
-    # Models and engines
+    # Models
 
     def model_state(self, model: str, state: str) -> None:
         """Show where a model's weights are: 1 for its state, 0 for the one before."""
-        name = _model(model)
-        for other in MODEL_STATES:
-            self._models.residency.labels(name, other).set(other == state)
-        # From the first state on, what may go wrong stands at 0.
-        self._models.load_failures.labels(name)
-        self._models.evictions.labels(name)
-        self.scheduling.leaks.labels(name)
-        for loss in Loss:
-            self._models.engine_deaths.labels(name, loss.value)
-
-    def model_loaded(self, model: str, seconds: float) -> None:
-        """Count and time a load that succeeded."""
-        self._models.loads.labels(_model(model)).observe(seconds)
-
-    def load_failed(self, model: str) -> None:
-        """Count a load that failed."""
-        self._models.load_failures.labels(_model(model)).inc()
-
-    def model_evicted(self, model: str) -> None:
-        """Count weights that made room for others."""
-        self._models.evictions.labels(_model(model)).inc()
-
-    def engine_died(self, model: str, loss: Loss) -> None:
-        """Count an engine process that ended without being asked to, by how it was lost."""
-        self._models.engine_deaths.labels(_model(model), loss.value).inc()
+        self.memory.state(model, state)
+        self.engines.start_at_zero(model)
 
     def vram(self, device: int, amounts: Mapping[str, int]) -> None:
-        """Show the scheduler's book of a device, bytes by kind (`VRAM_KINDS`)."""
-        for kind in VRAM_KINDS:
-            if kind in amounts:
-                self._models.vram.labels(str(device), kind).set(amounts[kind])
+        """Show the scheduler's book of a device, bytes by kind."""
+        self.memory.device(device, amounts)
 
     # The database
 
     def store_call(self, call: str, seconds: float, error: str | None = None) -> None:
         """Time a call of the store; `error` is `unavailable` or `rejected`, None: it succeeded."""
-        self._store.calls.labels(call).observe(seconds)
-        for known in STORE_ERRORS:
-            self._store.errors.labels(call, known).inc(known == error)
+        self._store.called(call, seconds, error)
 
     # The machine
 
     def gpus(self, samples: Sequence[GpuSample]) -> None:
         """Show the last samples; figures that aren't known any more vanish."""
-        self._machine.clear_gpus()
-        for sample in samples:
-            device = str(sample.index)
-            if sample.utilization is not None:
-                self._machine.gpu_utilization.labels(device).set(sample.utilization / 100)
-            if sample.memory_used is not None:
-                self._machine.gpu_used.labels(device).set(sample.memory_used)
-            if sample.memory_total is not None:
-                self._machine.gpu_total.labels(device).set(sample.memory_total)
-            if sample.temperature is not None:
-                self._machine.gpu_temperature.labels(device).set(sample.temperature)
-        utilization = [gpu.utilization for gpu in samples if gpu.utilization is not None]
-        used = [gpu.memory_used for gpu in samples if gpu.memory_used is not None]
-        mean = sum(utilization) / len(utilization) if utilization else nan
-        self._documented.gpu_utilization.set(mean)
-        self._documented.memory_usage.set(sum(used) / _GIB if used else nan)
+        self._gpus.show(samples)
+        self._documented.gpus(samples)
 
     def host(self, sample: HostSample) -> None:
         """Show the last sample of the host."""
-        for gauge, amount in (
-            (self._machine.process_memory, sample.process_memory),
-            (self._machine.disk_used, sample.disk_used),
-            (self._machine.disk_total, sample.disk_total),
-        ):
-            gauge.set(nan if amount is None else amount)
+        self._host.show(sample)
 
     # The worker
 
     def started(self, worker_type: str, version: str, unix_time_s: float) -> None:
         """Say who this is, and since when."""
-        self._worker.info.labels(worker_type, version).set(1)
-        self._worker.start_time.set(unix_time_s)
+        self._worker.started(worker_type, version, unix_time_s)
 
     def ready(self, *, ready: bool) -> None:
         """Say whether new work is taken."""
-        self._worker.ready.set(ready)
+        self._worker.ready(ready=ready)
 
-    def _grow(self, counter: Counter, total: int) -> None:
-        """Add what a total has grown by since it was last shown."""
-        shown = self._shown.get(counter, 0)
-        counter.inc(max(0, total - shown))
-        self._shown[counter] = total
-
-    def _phase_child(self, job_type: str, phase: str) -> Histogram:
-        return self._jobs.phase.labels(_model_of(job_type), phase)
-
-    def _finished_child(self, job_type: str, outcome: str) -> Counter:
-        return self._jobs.finished.labels(job_type, outcome)
-
-    def _generation_child(self, job_type: str) -> Histogram:
-        return self._jobs.generation.labels(_model_of(job_type))
-
-    def _show_performance(self) -> None:
-        figures = self._stats.performance()
-        documented = self._documented
-        documented.jobs_processed.set(figures.jobs_completed + figures.jobs_failed)
-        seconds, rate = figures.average_generation_time, figures.success_rate
-        documented.average_generation_time.set(nan if seconds is None else seconds)
-        documented.success_rate.set(nan if rate is None else rate)
-
-
-def _job_type(name: str) -> str:
-    return name if name in JOB_TYPES else _OTHER
-
-
-def _model_of(job_type: str) -> str:
-    known = JOB_TYPES.get(job_type)
-    return _OTHER if known is None else known.model.value
-
-
-def _model(name: str) -> str:
-    return name if name in set(Model) else _OTHER
+    def loop_lagged(self, seconds: float) -> None:
+        """Take how much too late the event loop was."""
+        self._worker.lagged(seconds)

@@ -43,6 +43,8 @@ class Bench:
         self.slept: list[float] = []
         self.looks: list[float] = []
         self.ended: list[Any] = []
+        self.outputs: list[RunOutput] = []
+        self.overflows = 0
         self.preparing = Preparing(self.admissions)
         self.execution = Execution(
             resolve=lambda job_type, job: {"prompt": "hello", "seed": 5},
@@ -65,6 +67,12 @@ class Bench:
 
     def stepped(self, run: Any, report: Any) -> None:
         pass
+
+    def generated(self, run: Any, output: Any) -> None:
+        self.outputs.append(output)
+
+    def ran_out_of_memory(self, run: Any) -> None:
+        self.overflows += 1
 
     def run_ended(self, run: Any, outcome: Any, recorded: Any) -> None:
         self.ended.append((run, outcome, recorded))

@@ -77,3 +77,51 @@ def test_an_engine_that_leaks_is_counted_as_such() -> None:
 
     events.unload_done("chat", 0)
     assert sample(metrics, "ourvidz_model_evictions_total") == 1
+
+
+def test_where_weights_came_from_is_told() -> None:
+    """A load after a move to the host's memory is the way back, until the engine is gone."""
+    metrics = Metrics()
+    events = EngineEvents(Heard(), metrics)
+
+    events.load_done("chat", 0, Loaded(1, 20.0))
+    events.offload_done("chat", 0, Offloaded(1, 2, 0.5))
+    events.load_done("chat", 0, Loaded(1, 0.7))
+    events.offload_done("chat", 0, Offloaded(1, 2, 0.5))
+    events.unload_done("chat", 0)
+    events.load_done("chat", 0, Loaded(1, 30.0))
+
+    assert sample(metrics, "ourvidz_model_load_seconds_sum", origin="disk") == 50.0
+    assert sample(metrics, "ourvidz_model_load_seconds_sum", origin="host") == 0.7
+    assert sample(metrics, "ourvidz_model_offload_seconds_count") == 2
+
+
+def test_an_engine_that_replaces_another_is_a_restart() -> None:
+    """One that died or leaked is replaced; one that was evicted comes back as usual."""
+    metrics = Metrics()
+    events = EngineEvents(Heard(), metrics)
+    lost = EngineEnd(Loss.CRASHED, "exit 1")
+
+    def load_and(*ends: Any) -> float | None:
+        events.load_done("chat", 0, Loaded(1, 2.5))
+        for end in ends:
+            end("chat", 0)
+        events.unload_done("chat", 0)
+        return sample(metrics, "ourvidz_engine_restarts_total")
+
+    assert not load_and(lambda *place: events.engine_lost(*place, lost))
+    assert load_and(events.engine_leaks) == 1
+    assert load_and() == 2
+    assert load_and() == 2
+
+
+def test_a_load_that_runs_out_of_memory_is_counted_twice() -> None:
+    """As a failed load, and as a lack of memory; another failure only as the first."""
+    metrics = Metrics()
+    events = EngineEvents(Heard(), metrics)
+
+    events.load_failed("chat", 0, JobError(ErrorCode.VRAM_OVERFLOW, "no room"))
+    events.load_failed("chat", 0, JobError(ErrorCode.MODEL_LOAD_FAILED, "no file"))
+
+    assert sample(metrics, "ourvidz_model_load_failures_total") == 2
+    assert sample(metrics, "ourvidz_out_of_memory_total", during="load") == 1

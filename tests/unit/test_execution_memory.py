@@ -56,6 +56,8 @@ async def test_a_run_is_tried_with_less_until_it_fits(needs: int, saved: list[in
     assert narrow.exclusive == [False, True, True, True][: len(saved)]
     assert len({request.id for request in narrow.bench.admissions.requests}) == 1
     assert narrow.bench.admissions.inside == 0
+    assert narrow.bench.overflows == needs
+    assert narrow.bench.outputs == [PICTURE]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from daemon.job_run import JobRun
 from daemon.jobs import Completed, ErrorCode, Failed, Outcome, Recorded
 from daemon.run_events import RunEvents
 from daemon.telemetry.metrics import Metrics
+from daemon.values import RunOutput
 
 
 @dataclass
@@ -51,3 +52,18 @@ def test_results_of_language_models_say_whether_the_prompt_was_respected(
 ) -> None:
     """Others say nothing of it, nor do runs without a result."""
     assert expected == rate_after(*results)
+
+
+def test_memory_of_runs_is_shown_by_model() -> None:
+    """The last measured peak, and each time that it wasn't enough."""
+    metrics = Metrics()
+    events = RunEvents(metrics, Foreteller())
+    run = JobRun(a_job(job_type="image_high"), 0.0, lambda: 1.0)
+
+    for peak in (7, 5, None):
+        events.generated(run, RunOutput({}, [], peak, {}))
+    events.ran_out_of_memory(run)
+
+    sample = metrics.registry.get_sample_value
+    assert sample("ourvidz_model_peak_bytes", {"model": "wan"}) == 5
+    assert sample("ourvidz_out_of_memory_total", {"model": "wan", "during": "run"}) == 1

@@ -13,7 +13,7 @@ from daemon.telemetry.gpu import GpuMonitor, GpuSample, MemoryWatch, Nvml, UsedM
 
 GIB = 2**30
 
-SAMPLE = GpuSample(0, "GPU 0", 45.0, 8 * GIB, 48 * GIB, 61.0)
+SAMPLE = GpuSample(0, "GPU 0", 45.0, 8 * GIB, 48 * GIB, 61.0, 212.5)
 
 
 class Driver:
@@ -56,6 +56,9 @@ class Driver:
     def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802
         return self._told(61)
 
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
+        return self._told(212_500)
+
     def _told(self, answer: Any) -> Any:
         if self.silent:
             raise pynvml.NVMLError(self.silent)
@@ -70,7 +73,7 @@ def test_driver_has_every_name_that_is_asked() -> None:
 
 
 def test_gpu_is_read_whole() -> None:
-    """Utilization, memory and temperature, as the documented sample names them."""
+    """Utilization, memory and temperature, as the documented sample names them, and power."""
     assert Nvml(nvml=Driver())() == (SAMPLE,)
 
 

@@ -12,7 +12,8 @@ from daemon.job_types import JOB_TYPES, Model
 from daemon.server.reports import ModelState
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
-from daemon.telemetry.metrics import MODEL_STATES, OUTCOMES, Metrics
+from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.series.labels import OUTCOME, STATE
 from daemon.values import Backlog, Loss
 
 GIB = 2**30
@@ -90,7 +91,12 @@ def test_labels_of_strangers_are_bounded(metrics: Metrics) -> None:
         metrics.queue_counted([Backlog(name, 1, 0, 1.0), Backlog(f"{name}x", 2, 0, 1.0)])
 
     assert not [line for line in scraped(metrics) if "type-" in line]
-    assert scraped(metrics)['ourvidz_queue_jobs{job_type="other",status="queued"}'] == 3
+    assert (
+        scraped(metrics)[
+            'ourvidz_queue_jobs{job_type="other",model="other",quality="other",status="queued"}'
+        ]
+        == 3
+    )
 
 
 def test_failures_are_countable_from_zero(metrics: Metrics) -> None:
@@ -121,30 +127,46 @@ def test_model_is_in_one_state(metrics: Metrics) -> None:
 
     shown = {
         state: found[f'ourvidz_model_residency{{model="video",state="{state}"}}']
-        for state in MODEL_STATES
+        for state in STATE.values
     }
-    assert shown == {**dict.fromkeys(MODEL_STATES, 0), "loaded": 1}
+    assert shown == {**dict.fromkeys(STATE.values, 0), "loaded": 1}
 
 
-def test_queue_that_emptied_shows_nothing(metrics: Metrics) -> None:
+def test_queue_that_emptied_is_empty(metrics: Metrics) -> None:
     """A job type that isn't counted any more must not stay at its last figure."""
-    metrics.queue_counted([Backlog("chat", 3, 1, 12.0)])
+    metrics.queue_counted([Backlog("chat", 3, 1, 12.0), Backlog("unheard-of", 1, 0, 4.0)])
     before = scraped(metrics)
     metrics.queue_counted([])
+    after = scraped(metrics)
 
-    assert before['ourvidz_queue_oldest_seconds{job_type="chat"}'] == 12.0
+    chat, unknown = (
+        'ourvidz_queue_oldest_seconds{job_type="chat",model="chat",quality="fast"}',
+        'ourvidz_queue_oldest_seconds{job_type="other",model="other",quality="other"}',
+    )
+    assert (before[chat], before[unknown]) == (12.0, 4.0)
+    assert after[chat] == 0
+    assert unknown not in after
+    assert {value for name, value in after.items() if name.startswith("ourvidz_queue")} == {0}
+
+
+def test_queue_that_cannot_be_counted_shows_nothing(metrics: Metrics) -> None:
+    """An old count would be shown as a fresh one."""
+    metrics.queue_counted([Backlog("chat", 3, 1, 12.0)])
+    metrics.queue_counted(None)
+
     assert not [line for line in scraped(metrics) if line.startswith("ourvidz_queue")]
 
 
 def test_gpu_figures_come_in_units_of_both_worlds(metrics: Metrics) -> None:
     """Ratios and bytes by device; percent and GB under the documented names."""
-    metrics.gpus((GpuSample(0, "A", 45.2, int(8.5 * GIB), 48 * GIB, 61.0),))
+    metrics.gpus((GpuSample(0, "A", 45.2, int(8.5 * GIB), 48 * GIB, 61.0, 212.5),))
     found = scraped(metrics)
 
     assert found['ourvidz_gpu_utilization_ratio{device="0"}'] == pytest.approx(0.452)
     assert found['ourvidz_gpu_memory_used_bytes{device="0"}'] == 8.5 * GIB
     assert found['ourvidz_gpu_memory_total_bytes{device="0"}'] == 48 * GIB
     assert found['ourvidz_gpu_temperature_celsius{device="0"}'] == 61.0
+    assert found['ourvidz_gpu_power_watts{device="0"}'] == 212.5
     assert found["ourvidz_gpu_utilization"] == 45.2
     assert found["ourvidz_memory_usage"] == 8.5
 
@@ -179,10 +201,10 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     metrics.leases_counted(lost=1, renew_failures=1)
     metrics.wakeup_source("realtime", SOURCE)
     metrics.swept(4, 5)
-    metrics.model_loaded("sdxl", 20.0)
-    metrics.load_failed("sdxl")
-    metrics.model_evicted("sdxl")
-    metrics.engine_died("sdxl", Loss.HUNG)
+    metrics.engines.loaded("sdxl", 20.0)
+    metrics.engines.load_failed("sdxl")
+    metrics.engines.evicted("sdxl")
+    metrics.engines.died("sdxl", Loss.HUNG)
     metrics.vram(1, {"weights": 7, "unknown": 8})
     metrics.store_call("finish", 0.2, "rejected")
     metrics.host(HostSample(1, None, 3))
@@ -205,7 +227,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
         'ourvidz_wakeup_connections_total{source="realtime"}': 5,
         "ourvidz_sweep_rescued_jobs_total": 4,
         "ourvidz_sweep_failed_jobs_total": 5,
-        'ourvidz_model_load_seconds_sum{model="sdxl"}': 20.0,
+        'ourvidz_model_load_seconds_sum{model="sdxl",origin="disk"}': 20.0,
         'ourvidz_model_load_failures_total{model="sdxl"}': 1,
         'ourvidz_model_evictions_total{model="sdxl"}': 1,
         'ourvidz_engine_deaths_total{loss="hung",model="sdxl"}': 1,
@@ -250,6 +272,6 @@ def test_nothing_is_registered_globally() -> None:
 
 def test_words_are_those_of_the_domain() -> None:
     """The metrics' words don't drift from the types that they describe."""
-    assert set(MODEL_STATES) == set(ModelState)
-    assert {kind.__name__.lower() for kind in get_args(jobs.Outcome)} <= set(OUTCOMES)
+    assert set(STATE.values) == set(ModelState)
+    assert {kind.__name__.lower() for kind in get_args(jobs.Outcome)} <= set(OUTCOME.values)
     assert {known.model for known in JOB_TYPES.values()} == set(Model)

@@ -1,31 +1,26 @@
 """Who watches jobs while they run, and what is sent to those who do, as time series."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from daemon.telemetry.series.register import Register
 
 
 class LiveSeries:
     """Streams of the side server, and broadcasts; implements `BroadcastEvents`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._streams = Gauge(
-            "ourvidz_live_streams",
-            "Clients that follow a job's events over HTTP",
-            registry=registry,
+    def __init__(self, register: Register) -> None:
+        self._streams = register.gauge(
+            "ourvidz_live_streams", "Clients that follow a job's events over HTTP"
         )
-        self._sent = Counter(
-            "ourvidz_live_broadcasts",
+        self._sent = register.counter(
+            "ourvidz_live_broadcasts_total",
             "Messages about running jobs that Realtime accepted",
-            registry=registry,
         )
-        self._failures = Counter(
-            "ourvidz_live_broadcast_failures",
+        self._failures = register.counter(
+            "ourvidz_live_broadcast_failures_total",
             "Requests with such messages that failed",
-            registry=registry,
         )
-        self._dropped = Counter(
-            "ourvidz_live_broadcasts_dropped",
+        self._dropped = register.counter(
+            "ourvidz_live_broadcasts_dropped_total",
             "Such messages that weren't sent: too large, refused, or too old",
-            registry=registry,
         )
 
     def streams(self, count: int) -> None:
