@@ -35,8 +35,8 @@ class Label:
 
 JOB_TYPE = Label("job_type", "the row's job type", *JOB_TYPES, open_ended=True)
 MODEL = Label("model", "the family of weights", *Model, open_ended=True)
-QUALITY = Label("quality", "fast or high", *Quality, open_ended=True)
-STATUS = Label("status", "of unfinished rows", "queued", "processing")
+QUALITY = Label("quality", "how much time and memory a job may take", *Quality, open_ended=True)
+STATUS = Label("status", "of the row", "queued", "processing")
 OUTCOME = Label(
     "outcome",
     "how a run ended; `lost`: its lease was gone, so nothing was recorded",
@@ -103,7 +103,7 @@ STORE_CALL = Label(
 )
 STORE_ERROR = Label("error", "no answer came, or the database refused", "unavailable", "rejected")
 ARTIFACT_CALL = Label("call", "the artifact store's method", "save", "remove", "check")
-ARTIFACT_OUTCOME = Label("outcome", "of the call", "ok", "failed")
+ARTIFACT_OUTCOME = Label("outcome", "of the call, after all its tries", "ok", "failed")
 FILE_KIND = Label("kind", "of the file", "image", "video", "thumbnail", open_ended=True)
 WORKER_TYPE = Label("worker_type", "which models are served", "all", *Model)
 VERSION = Label("version", "of the daemon")

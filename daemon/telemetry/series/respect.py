@@ -14,6 +14,9 @@ class Respect:
             "ourvidz_system_prompts_respected_total",
             "Those of them whose prompt is proven to hold the caller's messages and nothing else",
         )
+        self._others = register.counter(
+            "ourvidz_system_prompts_overridden_total", "Those of them that aren't so proven"
+        )
         self._used = self._respected = 0
 
     def used(self, *, respected: bool) -> None:
@@ -21,7 +24,7 @@ class Respect:
         self._used += 1
         self._respected += respected
         self._runs.inc()
-        self._kept.inc(respected)
+        (self._kept if respected else self._others).inc()
 
     @property
     def share(self) -> float | None:

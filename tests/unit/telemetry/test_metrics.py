@@ -191,6 +191,7 @@ def test_system_prompt_respect_rate_is_measured(metrics: Metrics) -> None:
     assert found["ourvidz_system_prompt_respect_rate"] == pytest.approx(200 / 3)
     assert found["ourvidz_system_prompts_used_total"] == 3
     assert found["ourvidz_system_prompts_respected_total"] == 2
+    assert found["ourvidz_system_prompts_overridden_total"] == 1
     assert metrics.performance().system_prompt_respect_rate == 66.7
 
 

@@ -1,0 +1,187 @@
+"""The rows on what a worker is connected to: wake-ups, leases, the database, storage, watchers."""
+
+from monitoring.boards import Row
+from monitoring.panels import Builder, Look, graph, states
+from monitoring.promql import chosen, greatest, per_minute, quantile, rate, total
+
+SILENT = {0: ("silent", "red"), 1: ("proven", "green")}
+
+
+def links() -> list[Row]:
+    """Return the rows."""
+    return [
+        ("Wake-ups", _wakeups()),
+        ("Leases and sweeps", _leases()),
+        ("Database and storage", [*_store(), *_artifacts()]),
+        ("Watching jobs live", _live()),
+    ]
+
+
+def _wakeups() -> list[Builder]:
+    where = "{{instance}} {{source}}"
+    return [
+        states(
+            "Proof of life",
+            "Whether something came through each source, not too long ago.",
+            (chosen("ourvidz_wakeup_source_proven"), where),
+            Look(words=SILENT),
+        ),
+        graph(
+            "Age of the proof",
+            "Since a hint or a canary last came through. A canary goes each minute, so 82 s are"
+            " the limit.",
+            [(greatest("ourvidz_wakeup_proof_age_seconds", "instance", "source"), where)],
+            Look("s", alarm=82),
+        ),
+        graph(
+            "Delay of canaries",
+            "From the database to the worker, the middle one of the last hundred.",
+            [(greatest("ourvidz_wakeup_canary_delay_seconds", "instance", "source"), where)],
+            Look("s", alarm=2),
+        ),
+        graph(
+            "Hints per minute",
+            "That work may exist, by source.",
+            [(per_minute("ourvidz_wakeup_hints_total", "source"), "{{source}}")],
+            Look(),
+        ),
+        graph(
+            "Missed, in the last hour",
+            "Jobs that were found although the source hadn't announced them, and canaries that it"
+            " didn't hear.",
+            [
+                (
+                    "sum by (source) (increase(ourvidz_wakeup_missed_jobs_total{*}[1h]))",
+                    "{{source}} jobs",
+                ),
+                (
+                    "sum by (source) (increase(ourvidz_wakeup_missed_canaries_total{*}[1h]))",
+                    "{{source}} canaries",
+                ),
+            ],
+            Look(alarm=5, decimals=0),
+        ),
+        graph(
+            "Connections, in the last hour",
+            "Made anew, and of these those that replaced a silent one.",
+            [
+                (
+                    "sum by (source) (increase(ourvidz_wakeup_connections_total{*}[1h]))",
+                    "{{source}}",
+                ),
+                (
+                    "sum by (source) (increase(ourvidz_wakeup_doubts_total{*}[1h]))",
+                    "{{source}} doubted",
+                ),
+            ],
+            Look(decimals=0),
+        ),
+    ]
+
+
+def _leases() -> list[Builder]:
+    return [
+        graph(
+            "Leases held",
+            "Jobs that each worker has the right to.",
+            [(total("ourvidz_leases_held", "instance"), "{{instance}}")],
+            Look(),
+        ),
+        graph(
+            "Leases lost, renewals failed",
+            "In the last hour. A lost lease is work for nothing; a failed renewal is tried again.",
+            [
+                (
+                    "sum by (instance) (increase(ourvidz_leases_lost_total{*}[1h]))",
+                    "{{instance}} lost",
+                ),
+                (
+                    "sum by (instance) (increase(ourvidz_lease_renew_failures_total{*}[1h]))",
+                    "{{instance}} not renewed",
+                ),
+            ],
+            Look(alarm=3, decimals=0),
+        ),
+        graph(
+            "What sweeps found",
+            "In the last hour: jobs taken back from expired leases, jobs failed for good; and runs"
+            " that ended in a retry.",
+            [
+                ("sum(increase(ourvidz_sweep_rescued_jobs_total{*}[1h]))", "rescued"),
+                ("sum(increase(ourvidz_sweep_failed_jobs_total{*}[1h]))", "failed"),
+                (
+                    'sum(increase(ourvidz_jobs_finished_total{*,outcome="retry"}[1h]))',
+                    "retries",
+                ),
+            ],
+            Look(decimals=0),
+        ),
+    ]
+
+
+def _store() -> list[Builder]:
+    return [
+        graph(
+            "Calls of the database",
+            "95th percentile by call, failed ones too.",
+            [(quantile(0.95, "ourvidz_store_call_seconds", "call"), "{{call}}")],
+            Look("s", alarm=1),
+        ),
+        graph(
+            "Calls per second",
+            "By call.",
+            [(rate("ourvidz_store_call_seconds_count", "call"), "{{call}}")],
+            Look("reqps"),
+        ),
+        graph(
+            "Failed calls, per minute",
+            "No answer came, or the database refused.",
+            [(per_minute("ourvidz_store_errors_total", "call", "error"), "{{call}} {{error}}")],
+            Look(alarm=1),
+        ),
+    ]
+
+
+def _artifacts() -> list[Builder]:
+    calls = "ourvidz_artifact_call_seconds"
+    return [
+        graph(
+            "Calls of the artifact store",
+            "95th percentile by call and outcome, with all tries of a request.",
+            [(quantile(0.95, calls, "call", "outcome"), "{{call}} {{outcome}}")],
+            Look("s"),
+        ),
+        graph(
+            "Failed calls of the artifact store, per minute",
+            "After three tries.",
+            [(per_minute(f"{calls}_count", "call", where='outcome="failed"'), "{{call}}")],
+            Look(alarm=1),
+        ),
+        graph(
+            "Stored results",
+            "Bytes per second by kind of file.",
+            [(rate("ourvidz_artifact_saved_bytes_total", "kind"), "{{kind}}")],
+            Look("Bps", stacked=True),
+        ),
+    ]
+
+
+def _live() -> list[Builder]:
+    return [
+        graph(
+            "Streams",
+            "Clients that follow jobs over HTTP.",
+            [(total("ourvidz_live_streams", "instance"), "{{instance}}")],
+            Look(width=12),
+        ),
+        graph(
+            "Broadcasts, per minute",
+            "Messages on the private topics of running jobs.",
+            [
+                (per_minute("ourvidz_live_broadcasts_total"), "sent"),
+                (per_minute("ourvidz_live_broadcasts_dropped_total"), "dropped"),
+                (per_minute("ourvidz_live_broadcast_failures_total"), "failed requests"),
+            ],
+            Look(width=12),
+        ),
+    ]
