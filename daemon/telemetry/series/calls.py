@@ -62,6 +62,8 @@ class ArtifactSeries:
         for call in ARTIFACT_CALL.values:
             for outcome in ARTIFACT_OUTCOME.values:
                 self._calls.labels(call, outcome)
+        for kind in FILE_KIND.values:
+            self._bytes.labels(kind)
 
     def called(self, call: str, seconds: float, *, ok: bool) -> None:
         """Time a call."""

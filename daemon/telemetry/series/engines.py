@@ -1,7 +1,7 @@
 """Engines as time series: loads, moves, and what goes wrong in them."""
 
 from daemon.telemetry.series.labels import DURING, LOSS, MODEL, ORIGIN
-from daemon.telemetry.series.register import MINUTES, Register
+from daemon.telemetry.series.register import MOVES, Register
 from daemon.values import Loss
 
 
@@ -11,13 +11,13 @@ class EngineSeries:
     def __init__(self, register: Register) -> None:
         counter = register.counter
         self._loads = register.histogram(
-            "ourvidz_model_load_seconds", "Loads that succeeded", MODEL, ORIGIN, buckets=MINUTES
+            "ourvidz_model_load_seconds", "Loads that succeeded", MODEL, ORIGIN, buckets=MOVES
         )
         self._offloads = register.histogram(
             "ourvidz_model_offload_seconds",
             "Moves of weights to the host's memory",
             MODEL,
-            buckets=MINUTES,
+            buckets=MOVES,
         )
         self._load_failures = counter(
             "ourvidz_model_load_failures_total", "Loads that failed", MODEL
@@ -46,8 +46,11 @@ class EngineSeries:
         )
 
     def start_at_zero(self, model: str) -> None:
-        """Show what may go wrong with a model before it does, so that its first time shows."""
+        """Show what happens to a model before it does, so that its first time is a rise."""
         model = MODEL.of(model)
+        self._offloads.labels(model)
+        for origin in ORIGIN.values:
+            self._loads.labels(model, origin)
         for counter in (self._load_failures, self._evictions, self._restarts, self._leaks):
             counter.labels(model)
         for loss in Loss:

@@ -13,6 +13,9 @@ MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 MINUTES = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600)
 """Seconds of a job: from a wake-up's milliseconds to minutes of video."""
 
+MOVES = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""Seconds of a move of weights. They are rare, and each has its series from the start: fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
