@@ -7,6 +7,8 @@ import pytest
 import yaml
 from monitoring_files import MONITORING, ROOT, Promtool, rules
 
+from daemon.telemetry.series.labels import OUTCOME
+
 ALERTS = [pytest.param(rule, id=rule["alert"]) for rule in rules() if "alert" in rule]
 TESTS = ROOT / "tests/monitoring/rules_test.yml"
 
@@ -100,3 +102,20 @@ def test_scrape_fits_the_server() -> None:
     assert scrape["metrics_path"] == "/metrics"
     assert scrape["job_name"] == "ourvidz-worker"
     assert yaml.safe_load(workers.read_text())[0]["targets"][0].endswith(":7861")
+
+
+def test_the_runbook_looks_for_lines_that_are_logged() -> None:
+    """Each phrase that it searches a log for is one that the daemon writes."""
+    text = (ROOT / "docs/runbook.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "daemon").rglob("*.py"))
+    phrases = [
+        phrase
+        for pattern in re.findall(r"^logs \| grep -E '([^']+)'", text, re.MULTILINE)
+        for phrase in pattern.split("|")
+    ]
+
+    assert len(phrases) > 10
+    for phrase in phrases:
+        # Of the ends of jobs the word is filled in.
+        kind, _, word = phrase.partition(" ")
+        assert phrase in sources or (kind == "job" and word in OUTCOME.values), phrase

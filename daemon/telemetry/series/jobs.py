@@ -1,11 +1,10 @@
 """Jobs as time series: claimed, timed, ended."""
 
-from functools import cache
-
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from daemon.telemetry.series.labels import CODE, JOB_TYPE, MODEL, OUTCOME, PHASE, class_of
 from daemon.telemetry.series.register import MINUTES, Register
+from daemon.telemetry.series.timings import Timing
 
 
 class JobSeries:
@@ -24,14 +23,14 @@ class JobSeries:
         self._errors = register.counter(
             "ourvidz_job_errors_total", "Runs that ended with an error code", CODE
         )
-        self._phase = register.histogram(
+        self._phase = register.timings(
             "ourvidz_job_phase_seconds",
             "Time that jobs spend in each part of their way",
             MODEL,
             PHASE,
             buckets=MINUTES,
         )
-        self._generation = register.histogram(
+        self._generation = register.timings(
             "ourvidz_job_generation_seconds",
             "Time of generation of completed runs",
             MODEL,
@@ -40,10 +39,9 @@ class JobSeries:
         self._active = register.gauge(
             "ourvidz_active_jobs", "Jobs claimed or answered over HTTP now"
         )
-        # Looking a child up by its labels costs as much as all the rest of a job's figures.
-        self._phase_of = cache(self._phase_child)
-        self._finished_of = cache(self._finished_child)
-        self._generation_of = cache(self._generation_child)
+        # Looking up by labels costs more than counting. Only known names become keys.
+        self._phases: dict[tuple[str, str], Timing] = {}
+        self._ends: dict[tuple[str, str], tuple[Counter, Timing | None]] = {}
         self._start_at_zero()
 
     def claimed(self, job_type: str, count: int) -> None:
@@ -52,16 +50,17 @@ class JobSeries:
 
     def phase(self, job_type: str, phase: str, seconds: float) -> None:
         """Time one part of a job's way."""
-        self._phase_of(JOB_TYPE.of(job_type), PHASE.of(phase)).observe(seconds)
+        timing = self._phases.get((job_type, phase)) or self._phase_of(job_type, phase)
+        timing.observe(seconds)
 
     def finished(self, job_type: str, outcome: str, seconds: float, error_code: str | None) -> None:
         """Count a run that ended; `seconds` is its time of generation."""
-        job_type = JOB_TYPE.of(job_type)
-        self._finished_of(job_type, OUTCOME.of(outcome)).inc()
+        ended, timing = self._ends.get((job_type, outcome)) or self._end_of(job_type, outcome)
+        ended.inc()
+        if timing is not None:
+            timing.observe(seconds)
         if error_code is not None:
             self._errors.labels(CODE.of(error_code)).inc()
-        if outcome == "completed":
-            self._generation_of(job_type).observe(seconds)
 
     def active(self, count: int) -> None:
         """Say how many jobs are claimed or answered over HTTP at this moment."""
@@ -76,11 +75,12 @@ class JobSeries:
         for code in CODE.values:
             self._errors.labels(code)
 
-    def _phase_child(self, job_type: str, phase: str) -> Histogram:
-        return self._phase.labels(class_of(job_type)[0], phase)
+    def _phase_of(self, job_type: str, phase: str) -> Timing:
+        known = JOB_TYPE.of(job_type), PHASE.of(phase)
+        timing = self._phase.labels(class_of(job_type)[0], known[1])
+        return self._phases.setdefault(known, timing)
 
-    def _finished_child(self, job_type: str, outcome: str) -> Counter:
-        return self._finished.labels(job_type, outcome)
-
-    def _generation_child(self, job_type: str) -> Histogram:
-        return self._generation.labels(class_of(job_type)[0])
+    def _end_of(self, job_type: str, outcome: str) -> tuple[Counter, Timing | None]:
+        known = JOB_TYPE.of(job_type), OUTCOME.of(outcome)
+        timing = self._generation.labels(class_of(job_type)[0]) if outcome == "completed" else None
+        return self._ends.setdefault(known, (self._finished.labels(*known), timing))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from daemon.telemetry.series.labels import Label
+from daemon.telemetry.series.timings import Timings
 
 MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds of a call, or of the event loop's lag."""
@@ -75,6 +76,13 @@ class Register:
         """Make a histogram with these upper bounds."""
         self._describe(name, "histogram", says, labels)
         return Histogram(name, says, _names(labels), buckets=buckets, registry=self._registry)
+
+    def timings(self, name: str, says: str, *labels: Label, buckets: Sequence[float]) -> Timings:
+        """Make a histogram that only the event loop may fill, for what every job goes through."""
+        self._describe(name, "histogram", says, labels)
+        made = Timings(name, says, _names(labels), buckets)
+        self._registry.register(made)
+        return made
 
     def _describe(self, name: str, kind: str, says: str, labels: tuple[Label, ...]) -> None:
         self.described.append(Described(self._subject, name, kind, says, labels))
