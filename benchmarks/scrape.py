@@ -6,9 +6,11 @@ The jobs are told to the shipped metrics one by one, as the daemon tells them: c
 50, each with its phases and its end, each batch with its calls of the store. Printed are
 
 - the seconds and the bytes of a scrape afterwards, plain and compressed, and its series
-- the microseconds that one job costs, the best of five rounds
-- beside it the daemon's own microseconds a job in a drain of no-op jobs, when `--drain` is given,
-  with metrics and with none of these calls, in turns
+- the microseconds that one job's calls cost, the best of five rounds
+- with `--drain`: the daemon's microseconds a job in a drain of no-op jobs, with these calls and
+  without, in turns
+
+All but the scrape is processor time of this process: others' work on the machine shows less in it.
 """
 
 import argparse
@@ -69,10 +71,10 @@ def batches(jobs: int) -> Iterator[list[str]]:
         yield batch
 
 
-def seconds_of(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def seconds_of(act: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    began = clock()
     act()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def told_all(metrics: Metrics, jobs: int) -> None:
@@ -88,14 +90,21 @@ def unmeasured() -> Iterator[None]:
         yield
 
 
+async def processor_us(dsn: str, jobs: int) -> float:
+    """Return what a drain costs a job, with the daemon's start and end."""
+    began = time.process_time()
+    await worker(dsn, jobs)
+    return (time.process_time() - began) / jobs * 1e6
+
+
 async def drained(jobs: int) -> None:
     """Drain no-op jobs in turns, with metrics and without; print what metrics take of it."""
     with_metrics, without = [], []
     async with database() as dsn:
         for _ in range(ROUNDS):
-            with_metrics.append(1e6 / await worker(dsn, jobs))
+            with_metrics.append(await processor_us(dsn, jobs))
             with unmeasured():
-                without.append(1e6 / await worker(dsn, jobs))
+                without.append(await processor_us(dsn, jobs))
     ratios = [a / b - 1 for a, b in zip(with_metrics, without, strict=True)]
     print(
         f"drain: {min(with_metrics):.1f} us a job with metrics, {min(without):.1f} without;"
@@ -113,7 +122,7 @@ def main() -> None:
     rounds = [seconds_of(lambda: told_all(metrics, asked.jobs)) for _ in range(ROUNDS)]
     print(f"calls: {min(rounds) / asked.jobs * 1e6:.2f} us a job")
     text = metrics.exposition()
-    scrapes = [seconds_of(metrics.exposition) for _ in range(50)]
+    scrapes = [seconds_of(metrics.exposition, time.perf_counter) for _ in range(50)]
     lines = sum(not line.startswith(b"#") for line in text.splitlines())
     print(
         f"scrape: {statistics.median(scrapes) * 1e3:.1f} ms, {len(text) / 1e3:.0f} kB"

@@ -87,6 +87,21 @@ async def test_metrics_count_what_happened(direct: Project, daemon: StartDaemon)
         assert total("claimed_total") == 4
 
 
+async def test_renewals_are_timed_like_other_calls(direct: Project, daemon: StartDaemon) -> None:
+    """They run in a thread of their own, with a store of their own."""
+    renewed = 'ourvidz_store_call_seconds_count{call="renew"}'
+
+    async def seen() -> bool:
+        return (await worker.metrics()).get(renewed, 0) > 1
+
+    async with daemon(direct, OURVIDZ_LEASES__RENEW_EVERY_S="0.1") as worker:
+        job = await direct.insert("chat", steps=400, step_s=0.05)
+        await direct.until_running(job)
+        await eventually(seen)
+        await direct.database.owner.fetchval("select cancel_job($1)", job)
+        await direct.until(job, "cancelled")
+
+
 async def test_a_key_guards_all_but_health(direct: Project, daemon: StartDaemon) -> None:
     """With a key set, probes answer without it, and everything else only with it."""
     key = "a-long-key-of-an-operator"
