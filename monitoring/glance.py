@@ -36,8 +36,8 @@ def _workers() -> list[Builder]:
         ),
         number(
             "Workers that don't answer",
-            "Scrapes that failed.",
-            "count(up{*} == 0) or vector(0)",
+            "Scrapes that failed, of all workers: one that is long gone is in no list of workers.",
+            'count(up{job=~"$job"} == 0) or vector(0)',
             Look(width=4, alarm=1, decimals=0),
         ),
         number(
