@@ -17,7 +17,12 @@ def depth() -> dict[str, Any]:
         "ourvidz-depth",
         "ourvidz-worker: in depth",
         "Where jobs' time goes, what the models hold, and every part by itself.",
-        [("Where time goes", _phases()), *models(), *links(), ("The process", _process())],
+        [
+            ("Where time goes", [*_phases(), *_waits()]),
+            *models(),
+            *links(),
+            ("The process", _process()),
+        ],
     )
 
 
@@ -36,6 +41,11 @@ def _phases() -> list[Builder]:
             [(quantile(0.95, PHASE, "phase"), "{{phase}}")],
             Look("s", width=12),
         ),
+    ]
+
+
+def _waits() -> list[Builder]:
+    return [
         graph(
             "Runs",
             "Time in the engine by model, mean and 95th percentile.",

@@ -2,7 +2,7 @@
 
 from monitoring.boards import Row
 from monitoring.panels import Builder, Look, graph, states
-from monitoring.promql import chosen, greatest, per_minute, quantile, rate, total
+from monitoring.promql import chosen, greatest, hourly, per_minute, quantile, rate, total
 
 SILENT = {0: ("silent", "red"), 1: ("proven", "green")}
 
@@ -10,14 +10,14 @@ SILENT = {0: ("silent", "red"), 1: ("proven", "green")}
 def links() -> list[Row]:
     """Return the rows."""
     return [
-        ("Wake-ups", _wakeups()),
+        ("Wake-ups", [*_proof(), *_hints(), *_connections()]),
         ("Leases and sweeps", _leases()),
         ("Database and storage", [*_store(), *_artifacts()]),
         ("Watching jobs live", _live()),
     ]
 
 
-def _wakeups() -> list[Builder]:
+def _proof() -> list[Builder]:
     where = "{{instance}} {{source}}"
     return [
         states(
@@ -39,6 +39,11 @@ def _wakeups() -> list[Builder]:
             [(greatest("ourvidz_wakeup_canary_delay_seconds", "instance", "source"), where)],
             Look("s", alarm=2),
         ),
+    ]
+
+
+def _hints() -> list[Builder]:
+    return [
         graph(
             "Hints per minute",
             "That work may exist, by source.",
@@ -51,26 +56,31 @@ def _wakeups() -> list[Builder]:
             " didn't hear.",
             [
                 (
-                    "sum by (source) (increase(ourvidz_wakeup_missed_jobs_total{*}[1h]))",
+                    hourly("ourvidz_wakeup_missed_jobs_total", "source"),
                     "{{source}} jobs",
                 ),
                 (
-                    "sum by (source) (increase(ourvidz_wakeup_missed_canaries_total{*}[1h]))",
+                    hourly("ourvidz_wakeup_missed_canaries_total", "source"),
                     "{{source}} canaries",
                 ),
             ],
             Look(alarm=5, decimals=0),
         ),
+    ]
+
+
+def _connections() -> list[Builder]:
+    return [
         graph(
             "Connections, in the last hour",
             "Made anew, and of these those that replaced a silent one.",
             [
                 (
-                    "sum by (source) (increase(ourvidz_wakeup_connections_total{*}[1h]))",
+                    hourly("ourvidz_wakeup_connections_total", "source"),
                     "{{source}}",
                 ),
                 (
-                    "sum by (source) (increase(ourvidz_wakeup_doubts_total{*}[1h]))",
+                    hourly("ourvidz_wakeup_doubts_total", "source"),
                     "{{source}} doubted",
                 ),
             ],
@@ -92,11 +102,11 @@ def _leases() -> list[Builder]:
             "In the last hour. A lost lease is work for nothing; a failed renewal is tried again.",
             [
                 (
-                    "sum by (instance) (increase(ourvidz_leases_lost_total{*}[1h]))",
+                    hourly("ourvidz_leases_lost_total", "instance"),
                     "{{instance}} lost",
                 ),
                 (
-                    "sum by (instance) (increase(ourvidz_lease_renew_failures_total{*}[1h]))",
+                    hourly("ourvidz_lease_renew_failures_total", "instance"),
                     "{{instance}} not renewed",
                 ),
             ],
@@ -107,10 +117,10 @@ def _leases() -> list[Builder]:
             "In the last hour: jobs taken back from expired leases, jobs failed for good; and runs"
             " that ended in a retry.",
             [
-                ("sum(increase(ourvidz_sweep_rescued_jobs_total{*}[1h]))", "rescued"),
-                ("sum(increase(ourvidz_sweep_failed_jobs_total{*}[1h]))", "failed"),
+                (hourly("ourvidz_sweep_rescued_jobs_total"), "rescued"),
+                (hourly("ourvidz_sweep_failed_jobs_total"), "failed"),
                 (
-                    'sum(increase(ourvidz_jobs_finished_total{*,outcome="retry"}[1h]))',
+                    hourly("ourvidz_jobs_finished_total", where='outcome="retry"'),
                     "retries",
                 ),
             ],

@@ -2,7 +2,7 @@
 
 from monitoring.boards import Row
 from monitoring.panels import Builder, Look, graph, states
-from monitoring.promql import chosen, greatest, mean, per_minute, total
+from monitoring.promql import chosen, greatest, hourly, mean, per_minute, total
 
 STATES = {
     1: ("unloaded", "semi-dark-blue"),
@@ -18,9 +18,9 @@ STATES = {
 def models() -> list[Row]:
     """Return the rows."""
     return [
-        ("Models and memory", [*_residency(), *_memory()]),
-        ("Switches", _switches()),
-        ("Engines", _engines()),
+        ("Models and memory", [*_residency(), *_devices(), *_holdings()]),
+        ("Switches", [*_moves(), *_times()]),
+        ("Engines", [*_deaths(), *_troubles()]),
     ]
 
 
@@ -39,7 +39,7 @@ def _residency() -> list[Builder]:
     ]
 
 
-def _memory() -> list[Builder]:
+def _devices() -> list[Builder]:
     return [
         graph(
             "Devices",
@@ -62,6 +62,11 @@ def _memory() -> list[Builder]:
             ],
             Look("bytes", width=6),
         ),
+    ]
+
+
+def _holdings() -> list[Builder]:
+    return [
         graph(
             "Models",
             "Weights and reservations of each model, and its last run's measured peak.",
@@ -84,7 +89,7 @@ def _memory() -> list[Builder]:
     ]
 
 
-def _switches() -> list[Builder]:
+def _moves() -> list[Builder]:
     return [
         graph(
             "Loads and evictions, per minute",
@@ -102,6 +107,11 @@ def _switches() -> list[Builder]:
             ],
             Look(),
         ),
+    ]
+
+
+def _times() -> list[Builder]:
+    return [
         graph(
             "Time of moves",
             "Mean of the loads and of the moves to the host's memory.",
@@ -128,28 +138,33 @@ def _switches() -> list[Builder]:
     ]
 
 
-def _engines() -> list[Builder]:
+def _deaths() -> list[Builder]:
     return [
         graph(
             "Engines that died",
             "In the last hour, by how they were lost.",
             [
                 (
-                    "sum by (model, loss) (increase(ourvidz_engine_deaths_total{*}[1h]))",
+                    hourly("ourvidz_engine_deaths_total", "model", "loss"),
                     "{{model}} {{loss}}",
                 )
             ],
             Look(alarm=3, decimals=0),
         ),
+    ]
+
+
+def _troubles() -> list[Builder]:
+    return [
         graph(
             "Engines that were replaced",
             "In the last hour: restarts after a death or a leak, and leaks.",
             [
                 (
-                    "sum by (model) (increase(ourvidz_engine_restarts_total{*}[1h]))",
+                    hourly("ourvidz_engine_restarts_total", "model"),
                     "{{model}} restarts",
                 ),
-                ("sum by (model) (increase(ourvidz_engine_leaks_total{*}[1h]))", "{{model}} leaks"),
+                (hourly("ourvidz_engine_leaks_total", "model"), "{{model}} leaks"),
             ],
             Look(decimals=0),
         ),
@@ -158,11 +173,11 @@ def _engines() -> list[Builder]:
             "In the last hour. A run that ran out of memory is tried again with less.",
             [
                 (
-                    "sum by (model, during) (increase(ourvidz_out_of_memory_total{*}[1h]))",
+                    hourly("ourvidz_out_of_memory_total", "model", "during"),
                     "{{model}} out of memory in a {{during}}",
                 ),
                 (
-                    "sum by (model) (increase(ourvidz_model_load_failures_total{*}[1h]))",
+                    hourly("ourvidz_model_load_failures_total", "model"),
                     "{{model}} loads failed",
                 ),
             ],

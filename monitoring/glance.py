@@ -4,7 +4,7 @@ from typing import Any
 
 from monitoring.boards import board
 from monitoring.panels import Builder, Look, graph, number
-from monitoring.promql import chosen, greatest, mean, over_hour, per_minute, quantile, rate, total
+from monitoring.promql import chosen, greatest, hourly, mean, per_minute, quantile, rate, total
 
 FINISHED = "ourvidz_jobs_finished_total"
 COMPLETED = 'outcome="completed"'
@@ -56,19 +56,19 @@ def _workers() -> list[Builder]:
 
 
 def _outcomes() -> list[Builder]:
-    ended = over_hour(FINISHED, 'outcome=~"completed|failed"')
-    used = over_hour("ourvidz_system_prompts_used_total")
+    ended = hourly(FINISHED, where='outcome=~"completed|failed"')
+    used = hourly("ourvidz_system_prompts_used_total")
     return [
         number(
             "Success, last hour",
             "Completed of completed and failed. Cancelled and released runs don't count.",
-            f"{over_hour(FINISHED, COMPLETED)} / {ended}",
+            f"{hourly(FINISHED, where=COMPLETED)} / {ended}",
             Look("percentunit", width=4, alarm=0.95, below=True, most=1, decimals=1),
         ),
         number(
             "Prompts respected, last hour",
             "Answers that are proven to rest on the caller's messages and nothing else.",
-            f"{over_hour('ourvidz_system_prompts_respected_total')} / {used}",
+            f"{hourly('ourvidz_system_prompts_respected_total')} / {used}",
             Look("percentunit", width=4, alarm=1, below=True, most=1, decimals=1),
         ),
     ]

@@ -18,9 +18,9 @@ def per_minute(counter: str, *by: str, where: str = "") -> str:
     return f"60 * {rate(counter, *by, where=where)}"
 
 
-def over_hour(counter: str, where: str = "") -> str:
-    """Return the events of the last hour, of all workers."""
-    return f"sum(increase({chosen(counter, where)}[1h]))"
+def hourly(counter: str, *by: str, where: str = "") -> str:
+    """Return the events of the last hour, summed by labels."""
+    return f"sum by ({', '.join(by)}) (increase({chosen(counter, where)}[1h]))"
 
 
 def mean(histogram: str, *by: str, where: str = "") -> str:
