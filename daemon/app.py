@@ -105,7 +105,7 @@ async def _work(
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
-    composition = await asyncio.to_thread(importlib.import_module, "daemon.parts")
+    composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
     with identity(settings.worker_name, port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
@@ -184,6 +184,7 @@ async def _serve(
 ) -> None:
     stopping.on_soft(parts.intake.wake.set)
     stopping.on_soft(parts.admissions.drain)
+    stopping.on_soft(parts.answering.drain)
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(service)

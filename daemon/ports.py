@@ -4,7 +4,7 @@ Implementations of one port pass one conformance suite (`tests/conformance`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -81,6 +81,28 @@ class JobStore(Protocol):
 
     async def aclose(self) -> None:
         """Close connections; later calls raise `StoreUnavailableError`."""
+        ...
+
+
+class Holder(Protocol):
+    """Keeps a claim (leases)."""
+
+    def hold(
+        self, claim_id: UUID, claimed_at: float, on_end: Callable[[LeaseState], None]
+    ) -> AbstractContextManager[object]:
+        """Keep it for the block; `on_end` is called once if it ends before."""
+        ...
+
+
+class ProgressTaker(Protocol):
+    """Takes how far runs are (the progress writer)."""
+
+    def report(self, progress: Progress) -> None:
+        """Take a claim's latest progress."""
+        ...
+
+    def forget(self, claim_id: UUID) -> None:
+        """Drop what waits for a claim that has ended."""
         ...
 
 

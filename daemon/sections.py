@@ -177,6 +177,12 @@ class ServerSettings(_Frozen):
     """None: all interfaces with a key, loopback without."""
     port: int = Field(default=7861, ge=0, le=65535)
     api_key: SecretStr | None = None
+    max_requests: int = Field(default=256, ge=1)
+    """Requests for answers, pictures and films that are held at once, waiting ones included."""
+    require_system_prompt: bool = True
+    """A chat's `message` needs a `system_prompt` beside it, which may be empty."""
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    """What becomes of a request with a field that isn't known."""
 
 
 class LiveSettings(_Frozen):

@@ -9,7 +9,7 @@ import pytest
 from execution_bench import PICTURE, Bench
 from scripted import a_job
 
-from daemon.execution import request_of
+from daemon.wishes import request_of
 from daemon.job_run import JobRun
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import (
