@@ -250,9 +250,7 @@ async def main(options: argparse.Namespace) -> None:
 async def start(folder: Path, options: argparse.Namespace) -> list[tuple[Round, Round]]:
     """Start both, and return the pairs of their rounds."""
     asked = questions(options.at_once)
-    bare = Bare.start(
-        folder, options.tokens, options.at_once, same_executor=options.same_executor
-    )
+    bare = Bare.start(folder, options.tokens, options.at_once, same_executor=options.same_executor)
     pairs: list[tuple[Round, Round]] = []
     try:
         async with worker(folder, options.tokens, options.at_once) as whole:

@@ -30,6 +30,7 @@ from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
 from daemon.server.events import EventStreams
+from daemon.server.inference import inference_routes
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host
 from daemon.settings import Settings
@@ -81,7 +82,8 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
     feed = Feed()
     streams = EventStreams(feed, counted=metrics.live.streams)
-    app = build_app(reports, api_key=key, routes=streams.routes())
+    routes = [*streams.routes(), *inference_routes(settings, reports.answering)]
+    app = build_app(reports, api_key=key, routes=routes)
     app.on_shutdown.append(streams.stop)
     stopping = Stopping()
     try:

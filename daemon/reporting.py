@@ -27,6 +27,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.values import Backlog
 
 if TYPE_CHECKING:
+    from daemon.exchanges import Answers
     from daemon.parts import Parts
 
 _STATES = {
@@ -78,6 +79,10 @@ class DaemonReports:
         if self.parts is not None and self.parts.store.health.failing:
             return False, ["the database does not answer"]
         return True, []
+
+    def answering(self) -> "Answers | None":
+        """Return who answers requests; None until the worker takes any."""
+        return self.parts.answering if self.parts is not None else None
 
     def status(self) -> Status:
         """Return what `/status` shows."""

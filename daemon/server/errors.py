@@ -50,6 +50,10 @@ class ApiError(Exception):
         self.error_code = error_code or _code_of(status)
         self.headers = dict(headers or {})
 
+    def body(self) -> dict[str, Any]:
+        """Return what its sender is told, in the one shape."""
+        return {"success": False, "error": self.error, "error_code": self.error_code}
+
 
 def error_response(
     status: int, error: str, error_code: str | None = None, **fields: Any

@@ -1,0 +1,17 @@
+"""Bodies of requests, as JSON."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from daemon.server.errors import ApiError
+
+
+async def json_body(request: web.Request) -> Any:
+    """Return the body; raises `ApiError`."""
+    try:
+        return json.loads(await request.read())
+    except ValueError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None

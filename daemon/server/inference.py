@@ -1,0 +1,30 @@
+"""Inference over HTTP: all its routes, from the settings."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from daemon.exchanges import Answers
+from daemon.server.asking import Desk
+from daemon.server.pictures import PictureRoutes
+from daemon.server.text import TextRoutes
+from daemon.settings import Settings
+
+
+def inference_routes(
+    settings: Settings, answering: Callable[[], Answers | None]
+) -> list[web.RouteDef]:
+    """Return the routes.
+
+    Args:
+        settings: which models are served, and what requests may leave out.
+        answering: returns who answers; None while the worker starts.
+    """
+    server = settings.server
+    desk = Desk(answering, frozenset(settings.enabled_models))
+    refuse_unknown = server.unknown_fields == "refuse"
+    text = TextRoutes(
+        desk, require_system_prompt=server.require_system_prompt, refuse_unknown=refuse_unknown
+    )
+    pictures = PictureRoutes(desk, refuse_unknown=refuse_unknown)
+    return [*text.routes(), *pictures.routes()]
