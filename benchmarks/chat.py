@@ -1,6 +1,6 @@
 """Eight chats at once: rows through the whole worker, beside bare vLLM on the same machine.
 
-    python benchmarks/chat.py [--starts 4] [--rounds 3] [--at-once 8] [--tokens 128]
+    python benchmarks/chat.py [--starts 4] [--rounds 3] [--tokens 128] [--same-executor]
 
 - bare: vLLM's AsyncLLM in this process, the same prompts as tokens, answers streamed
 - worker: the rows are inserted into PostgreSQL in one statement, and the time ends when the last
@@ -11,12 +11,12 @@ answer the same prompts with the likeliest tokens, so that the work is the same.
 that both see the same machine; the first round of each is thrown away. The ratio is that of each
 round's pair.
 
-A start has its own luck: two starts of the very same vLLM differ by several hundredths for as long
-as they live, more than the rounds of one of them. So both sides are started anew a few times, and
-what counts is the median over all pairs, with each start's own beside it.
+A start has its own luck: two starts of the very same vLLM differ by several hundredths for as
+long as they live, more than the rounds of one of them. So both sides are started anew a few times,
+and what counts is the median over all pairs, with each start's own beside it.
 
-The worker has vLLM compute in EngineCore's process (`handlers.vllm_runner`), where vLLM's default on
-a CPU is a process more; with `--same-executor` the bare side does so too.
+The worker has vLLM compute in EngineCore's process (`handlers.vllm_runner`), where vLLM's default
+on a CPU is a process more; with `--same-executor` the bare side does so too.
 
 Beside the clock, which other programs on the machine disturb, stand the seconds of processor time
 that all processes of either took, PostgreSQL's among the worker's.

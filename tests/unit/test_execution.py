@@ -9,7 +9,6 @@ import pytest
 from execution_bench import PICTURE, Bench
 from scripted import a_job
 
-from daemon.wishes import request_of
 from daemon.job_run import JobRun
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import (
@@ -24,6 +23,7 @@ from daemon.jobs import (
     Retry,
 )
 from daemon.values import EngineLostError, RunOutput, StepReport, StoreRejectedError
+from daemon.wishes import request_of
 
 
 def raises(error: Exception) -> Callable[..., Awaitable[Any]]:

@@ -1,4 +1,4 @@
-"""Answers over HTTP from a whole daemon: text, pictures and films, in pieces, and what goes wrong."""
+"""Answers over HTTP from a whole daemon: text, pictures, films, and what goes wrong."""
 
 import asyncio
 import base64
@@ -22,6 +22,7 @@ StartDaemon = Callable[..., Daemon]
 WITHIN_S = 60.0
 SLOW = {"steps": 10_000, "step_s": 0.01}
 """A run that ends only since it is stopped."""
+SAID = {"role": "user", "content": "x"}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -100,12 +101,12 @@ async def test_a_message_is_put_behind_its_prompt_and_history(client: httpx.Asyn
         ({"message": "Hi"}, "SYSTEM_PROMPT_MISSING", "system_prompt is missing"),
         ({}, "INVALID_PROMPT", "messages is missing"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "INVALID_PROMPT", "messages[0].role"),
-        ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, "INVALID_PROMPT", "temp"),
-        ({"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, "INVALID_PROMPT", "max_t"),
-        ({"messages": [{"role": "user", "content": "x" * 100_001}]}, "INVALID_PROMPT", "100,000"),
+        ({"messages": [SAID], "temperature": 9}, "INVALID_PROMPT", "temperature"),
+        ({"messages": [SAID], "max_tokens": 0}, "INVALID_PROMPT", "max_tokens"),
+        ({"messages": [{**SAID, "content": "x" * 100_001}]}, "INVALID_PROMPT", "100,000"),
         ({"message": "Hi", "system_prompt": "", "user_id": "me"}, "INVALID_PROMPT", "user_id"),
     ],
-)  # fmt: skip
+)
 async def test_what_is_wrong_is_named(
     client: httpx.AsyncClient, body: dict[str, Any], code: str, words: str
 ) -> None:
@@ -176,6 +177,14 @@ async def test_a_stream_that_fails_before_its_first_piece_has_a_status(
     assert (status, answer["error_code"]) == (500, "GENERATION_FAILED")
 
 
+def _read(url: str) -> bytes:
+    return Path(url.removeprefix("file://")).read_bytes()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"))
+
+
 async def test_a_picture_is_stored_and_its_metadata_told(
     client: httpx.AsyncClient, direct: Project
 ) -> None:
@@ -189,10 +198,10 @@ async def test_a_picture_is_stored_and_its_metadata_told(
     assert metadata["model"] == "sdxl"
     assert (metadata["prompt"], metadata["seed"], metadata["steps"]) == ("mountains", 42, 2)
     assert metadata["generation_time"] >= 0
-    files = [Path(each["url"].removeprefix("file://")) for each in answer["artifacts"]]
-    assert answer["image_url"] == answer["artifacts"][0]["url"]
-    assert [each.read_bytes()[:4] for each in files] == [b"\x89PNG"] * 2
-    assert all(user in each.parts for each in files)
+    urls = [each["url"] for each in answer["artifacts"]]
+    assert answer["image_url"] == urls[0]
+    assert [_read(url)[:4] for url in urls] == [b"\x89PNG"] * 2
+    assert all(f"/{user}/" in url for url in urls)
 
 
 async def test_a_film_has_a_picture_beside_it(client: httpx.AsyncClient) -> None:
@@ -200,22 +209,22 @@ async def test_a_film_has_a_picture_beside_it(client: httpx.AsyncClient) -> None
         client, "/generate_video", prompt="a cat", duration=1, fps=8, width=64, height=64
     )
     assert status == httpx.codes.OK
-    assert Path(answer["video_url"].removeprefix("file://")).stat().st_size > 0
-    assert Path(answer["thumbnail_url"].removeprefix("file://")).stat().st_size > 0
+    assert _read(answer["video_url"])
+    assert _read(answer["thumbnail_url"])
     assert (answer["metadata"]["duration"], answer["metadata"]["fps"]) == (1, 8)
 
 
 async def test_files_can_come_with_the_answer(
     client: httpx.AsyncClient, direct: Project, tmp_path: Path
 ) -> None:
-    before = sorted(tmp_path.rglob("*.png"))
+    before = _files(tmp_path)
     _, answer = await post(
         client, "/generate_image", prompt="x", width=64, height=64, response_format="b64_json"
     )
     head, _, data = answer["image_url"].partition(",")
     assert head == "data:image/png;base64"
     assert base64.b64decode(data)[:4] == b"\x89PNG"
-    assert sorted(tmp_path.rglob("*.png")) == before
+    assert _files(tmp_path) == before
 
 
 @pytest.mark.parametrize(
