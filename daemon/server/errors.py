@@ -11,6 +11,7 @@ Codes of jobs are `daemon.jobs.ErrorCode`. A request can also fail before there 
     INTERNAL_ERROR        500  a defect of the worker; the log has the traceback, the answer hasn't
 """
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -63,9 +64,25 @@ def error_response(
     return web.json_response({**body, **fields}, status=status)
 
 
+def openai_error(body: Mapping[str, Any], status: int) -> dict[str, Any]:
+    """Return an error in the shape that OpenAI's clients read, with the one shape's code beside."""
+    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    told = {
+        "message": body["error"], "type": kind, "param": None, "code": body["error_code"].lower(),
+    }  # fmt: skip
+    return {**body, "error": told}
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every failure the one shape. The outermost middleware."""
+    """Give every failure the one shape, or OpenAI's under `/v1`. The outermost middleware."""
+    response = await _answered(request, handler)
+    if request.path.startswith("/v1/") and response.status >= HTTPStatus.BAD_REQUEST:
+        return _as_openai(response)
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ApiError as error:
@@ -80,6 +97,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:  # noqa: BLE001 -- the last catch: a defect of any kind
         _log.exception("%s %s failed", request.method, request.path)
         response = error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the worker failed to answer")
+    return response
+
+
+def _as_openai(response: web.StreamResponse) -> web.StreamResponse:
+    if isinstance(response, web.Response) and response.text is not None:
+        body = json.loads(response.text)
+        response.text = json.dumps(openai_error(body, response.status))
     return response
 
 

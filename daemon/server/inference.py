@@ -6,6 +6,7 @@ from aiohttp import web
 
 from daemon.exchanges import Answers
 from daemon.server.asking import Desk
+from daemon.server.openai_api import OpenAiRoutes
 from daemon.server.pictures import PictureRoutes
 from daemon.server.text import TextRoutes
 from daemon.settings import Settings
@@ -27,4 +28,6 @@ def inference_routes(
         desk, require_system_prompt=server.require_system_prompt, refuse_unknown=refuse_unknown
     )
     pictures = PictureRoutes(desk, refuse_unknown=refuse_unknown)
-    return [*text.routes(), *pictures.routes()]
+    names = {model: chosen.name or model.value for model, chosen in settings.enabled_models.items()}
+    compatible = OpenAiRoutes(desk, names, refuse_unknown=refuse_unknown)
+    return [*text.routes(), *pictures.routes(), *compatible.routes()]

@@ -21,12 +21,12 @@ from handlers.video_params import VideoFields
 MOST_PROMPT_CHARS = 1000
 """Of a picture's or film's prompt over HTTP (`worker-api.md`, "Input Validation")."""
 
-_UUID = r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+UUID_PATTERN = r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 
 UserId = Annotated[
     str | None,
     Field(
-        pattern=_UUID,
+        pattern=UUID_PATTERN,
         description="a UUID",
         examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"],
     ),
@@ -87,23 +87,35 @@ async def checked(
     """
     body = await json_body(request)
     if not isinstance(body, dict):
-        raise _invalid("the body must be a JSON object")
+        raise refused("the body must be a JSON object")
     try:
         check(model, body, refuse_unknown=refuse_unknown)
         if issubclass(model, ImageBody | VideoBody):
             _check_prompts(body)
     except InvalidRequest as error:
-        raise _invalid(str(error)) from None
+        raise refused(str(error)) from None
     return {name: value for name, value in body.items() if value is not None}
 
 
+def check_prompts(body: dict[str, Any]) -> None:
+    """Refuse a prompt that says nothing, and those that are too long for HTTP.
+
+    Raises:
+        ApiError: 400 INVALID_PROMPT.
+    """
+    try:
+        _check_prompts(body)
+    except InvalidRequest as error:
+        raise refused(str(error)) from None
+
+
 def _check_prompts(body: dict[str, Any]) -> None:
-    """Refuse a prompt that says nothing, and those that are too long for HTTP."""
     check_length("prompt", body["prompt"], MOST_PROMPT_CHARS)
     check_length("negative_prompt", body.get("negative_prompt") or "", MOST_PROMPT_CHARS)
     if not body["prompt"].strip():
         raise InvalidRequest("prompt is blank")
 
 
-def _invalid(sentence: str) -> ApiError:
+def refused(sentence: str) -> ApiError:
+    """Return the error for a request that can't be run as it is."""
     return ApiError(HTTPStatus.BAD_REQUEST, sentence, ErrorCode.INVALID_PROMPT.value)
