@@ -1,8 +1,9 @@
 """One log line for a request that isn't a probe, and the id that it bears.
 
 The line has the caller's name, the client's address, method, the route's pattern, status, seconds
-and bytes. It never has a path as it was sent, a query, a body or a key. Requests that do something
-are logged at `info`, what operators and scrapers look at, and paths that don't exist, at `debug`.
+and the bytes sent, head included. It never has a path as it was sent, a query, a body or a key.
+Requests that do something are logged at `info`; what operators and scrapers look at, and paths that
+don't exist, at `debug`.
 """
 
 import asyncio
