@@ -8,11 +8,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from daemon.reporting import DaemonReports
 from daemon.sections import ServerSettings
 from daemon.server.auth import ANONYMOUS, CALLER
 from daemon.server.keys import BrokenKeysError, KeyRing, parse_keys
 from daemon.server.service import bind_host
-from daemon.settings import SettingsError
+from daemon.settings import SettingsError, load_settings
+from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.redaction import redact
 
 Connect = Callable[..., Awaitable[TestClient[Any, Any]]]
@@ -79,6 +81,10 @@ async def test_changed_file_counts_and_a_broken_one_does_not(
     await ring.look()
     assert (ring.name_of(b"first-key"), ring.name_of(b"second-key")) == (None, "web")
 
+    caplog.set_level("INFO")
+    await ring.look()
+    assert caplog.text == ""  # nothing has changed since
+
     file.write_text("web: third-key\nnonsense-key")
     await ring.look()
     await ring.look()
@@ -96,6 +102,37 @@ async def test_changed_file_counts_and_a_broken_one_does_not(
     file.write_text("web: second-key")
     await ring.look()
     assert ring.complaint is None
+
+
+async def test_complaint_is_a_reason_in_health(tmp_path: Path) -> None:
+    """Without the file's path, which is nobody's business who has no key."""
+    file = tmp_path / "keys"
+    file.write_text("web: first-key")
+    reports = DaemonReports(load_settings(), Metrics(), "0", keys=KeyRing((), file))
+    assert reports.keys is not None
+    file.write_text("")
+    await reports.keys.look()
+
+    complaint = "the file of API keys can't be used, the last good keys hold: no key is in it"
+    assert reports.health().reasons == ["the worker is starting", complaint]
+
+
+def test_settings_of_the_server_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names as maps, lists as JSON."""
+    for name, value in {
+        "API_KEYS__WEB": "web-key",
+        "LIMITS__KEYS__WEB__CONCURRENT": "2",
+        "CORS_ORIGINS": '["https://app.example"]',
+        "TRUSTED_PROXIES": '["10.0.0.0/8"]',
+    }.items():
+        monkeypatch.setenv(f"OURVIDZ_SERVER__{name}", value)
+
+    server = load_settings().server
+
+    assert KeyRing.of(server).name_of(b"web-key") == "web"
+    assert server.limits.of("web").concurrent == 2
+    assert server.cors_origins == ("https://app.example",)
+    assert [str(network) for network in server.trusted_proxies] == ["10.0.0.0/8"]
 
 
 async def test_keys_never_reach_a_log(tmp_path: Path) -> None:
