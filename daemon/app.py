@@ -31,8 +31,9 @@ from daemon.sections import GIB
 from daemon.server.app import build_app
 from daemon.server.events import EventStreams
 from daemon.server.inference import inference_routes
+from daemon.server.protection import Protection
 from daemon.server.reports import Phase
-from daemon.server.service import BindError, SideServer, bind_host
+from daemon.server.service import BindError, SideServer, bind_host, connection_limits
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.stopping import Stopping
@@ -79,15 +80,18 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     metrics = Metrics()
     metrics.started(settings.worker_type, this, time.time())
     reports = DaemonReports(settings, metrics, this)
-    key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
+    protection = Protection(settings.server)
+    reports.keys = protection.keys
     feed = Feed()
     streams = EventStreams(feed, counted=metrics.live.streams)
     routes = [*streams.routes(), *inference_routes(settings, reports.answering)]
-    app = build_app(reports, api_key=key, routes=routes)
+    app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)
     stopping = Stopping()
     try:
-        async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
+        host, port = bind_host(settings.server), settings.server.port
+        limits = connection_limits(settings.server)
+        async with SideServer(app, host, port, limits=limits) as server:
             with stopping.signals():
                 await _work(reports, feed, stopping, server.port, on_ready)
     except BindError as error:

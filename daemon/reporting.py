@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.job_reports import job_reports
 from daemon.job_types import Model
+from daemon.server.keys import KeyRing
 from daemon.server.reports import (
     DeviceReport,
     Health,
@@ -50,6 +51,7 @@ class DaemonReports:
     phase: Phase = Phase.STARTING
     starting: str = "the worker is starting"
     """What the start waits for."""
+    keys: KeyRing | None = None
     parts: "Parts | None" = None
     queue: Sequence[Backlog] | None = None
     gpus: Sequence[GpuSample] = ()
@@ -135,9 +137,9 @@ class DaemonReports:
         series.host(snapshot.host_capacity_bytes - snapshot.host_free_bytes)
 
     def _reasons(self, snapshot: Any) -> list[str]:
+        reasons = [] if self.keys is None or not self.keys.complaint else [self.keys.complaint]
         if self.parts is None or snapshot is None:
-            return [self.starting] if self.phase is Phase.STARTING else []
-        reasons = []
+            return [self.starting, *reasons] if self.phase is Phase.STARTING else reasons
         if self.parts.store.health.failing:
             reasons.append("the database does not answer")
         credentials = self.settings.supabase.credentials

@@ -10,6 +10,7 @@ from aiohttp import web
 from daemon.exchanges import Order
 from daemon.jobs import ErrorCode
 from daemon.server.asking import Desk
+from daemon.server.auth import CALLER
 from daemon.server.errors import ApiError
 from daemon.server.requests import ChatBody, TextBody, checked
 from daemon.server.streaming import ChatFrames, stream
@@ -114,7 +115,7 @@ def order_of(
     return Order(
         job_type=job_type,
         request=body,
-        caller=request.get("caller", ""),
+        caller=request[CALLER],
         user_id=None if user_id is None else UUID(user_id),
         inline=inline,
     )
