@@ -180,7 +180,7 @@ async def test_other_providers_rows_dont_exist(
 async def test_an_existing_tables_types_and_triggers_are_served(
     create_database: CreateDatabase,
 ) -> None:
-    """Enumerations are cast to; a trigger that changes the metadata doesn't make a repeat differ."""
+    """Enumerations are cast to; a trigger that changes metadata makes no repeat differ."""
     dsn = await create_database()
     connection = await asyncpg.connect(dsn)
     await connection.execute(ENUMERATED)
