@@ -29,7 +29,10 @@ from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
+from daemon.server.desk import Desk
 from daemon.server.events import EventStreams
+from daemon.server.jobs import JobRoutes
+from daemon.server.looks import Looks
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host
 from daemon.settings import Settings
@@ -79,15 +82,15 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     metrics.started(settings.worker_type, this, time.time())
     reports = DaemonReports(settings, metrics, this)
     key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
-    feed = Feed()
-    streams = EventStreams(feed, counted=metrics.live.streams)
-    app = build_app(reports, api_key=key, routes=streams.routes())
+    feed, desk = Feed(), Desk()
+    streams = EventStreams(feed, Looks(desk), counted=metrics.live.streams)
+    app = build_app(reports, api_key=key, routes=[*streams.routes(), *JobRoutes(desk).routes()])
     app.on_shutdown.append(streams.stop)
     stopping = Stopping()
     try:
         async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
             with stopping.signals():
-                await _work(reports, feed, stopping, server.port, on_ready)
+                await _work(reports, feed, desk, stopping, server.port, on_ready)
     except BindError as error:
         raise StartupError(str(error)) from error
 
@@ -101,7 +104,12 @@ def _configure_logs(settings: Settings) -> None:
 
 
 async def _work(
-    reports: DaemonReports, feed: Feed, stopping: Stopping, port: int, on_ready: Ready | None
+    reports: DaemonReports,
+    feed: Feed,
+    desk: Desk,
+    stopping: Stopping,
+    port: int,
+    on_ready: Ready | None,
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
@@ -115,6 +123,7 @@ async def _work(
         parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
         try:
             await _check(parts, reports, stopping)
+            desk.open(parts.store, parts.executor.cancel)
             if not stopping.soft.is_set():
                 await _serve_schema(
                     parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)

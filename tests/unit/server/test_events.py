@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,14 +11,17 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from scripted import a_job
+from scripted_desk import ScriptedDesk, a_row
 
 from daemon.feed import Feed
 from daemon.job_run import JobRun
 from daemon.jobs import Completed, Recorded, Released
 from daemon.server import events as module
 from daemon.server.app import build_app
+from daemon.server.desk import Desk
 from daemon.server.events import EventStreams
-from daemon.values import StepReport
+from daemon.server.looks import Looks
+from daemon.values import StepReport, StoreUnavailableError
 
 Client = TestClient[Any, Any]
 NEVER_S = 3600.0
@@ -31,6 +35,7 @@ class Stage:
         self.time = 0.0
         self.feed = Feed(clock=lambda: self.time)
         self.job = JobRun(a_job(), 0.0, lambda: 0.0)
+        self.table = ScriptedDesk()
         self.counts: list[int] = []
         self.client: Client
         self.server: TestServer
@@ -38,7 +43,12 @@ class Stage:
     async def serve(
         self, reports: Any, heartbeat_s: float = NEVER_S, api_key: str | None = None
     ) -> None:
-        streams = EventStreams(self.feed, heartbeat_s=heartbeat_s, counted=self.counts.append)
+        desk = Desk()
+        desk.open(self.table, lambda _: None)
+        looks = Looks(desk, interval_s=0.001)
+        streams = EventStreams(
+            self.feed, looks, heartbeat_s=heartbeat_s, counted=self.counts.append
+        )
         app = build_app(reports, api_key=api_key, routes=streams.routes())
         app.on_shutdown.append(streams.stop)
         self.server = TestServer(app)
@@ -186,17 +196,92 @@ async def test_a_client_that_is_gone_is_noticed(stage: Stage, daemon: Any) -> No
     assert stage.feed._journals[stage.job.job.id].wakes == ()
 
 
-async def test_a_job_of_which_nothing_comes_lets_its_reader_go(stage: Stage, daemon: Any) -> None:
-    """It went back to the queue, and another worker may have it by now."""
-    await stage.serve(daemon, heartbeat_s=0.001)
+async def test_a_job_that_leaves_is_followed_by_its_row(stage: Stage, daemon: Any) -> None:
+    """It went back to the queue, and another worker ends it: the same stream tells both."""
+    row = a_row(id=stage.job.job.id)
+    stage.table.has(row)
+    await stage.serve(daemon)
     response = await stage.get()
     stage.feed.ended(stage.job, Released("stops"), Recorded.RECORDED)
-    stage.time += 3600
+    await block(response)
+    told = [await block(response) for _ in range(3)]
+    stage.table.has(replace(row, status="completed", result={"response": "Hi"}))
+
+    rest = parsed(await asyncio.wait_for(response.text(), WITHIN_S))
+
+    assert [lines[:2] for lines in told] == [
+        ["id: 1", "event: step"],
+        ["id: 2", "event: restarted"],
+        ["id: 0", "event: step"],
+    ]
+    assert [(number, kind) for number, kind, _ in rest] == [(0, "end")]
+    assert rest[0][2]["result"] == {"response": "Hi"}
+
+
+async def test_a_job_that_nobody_has_is_followed_until_it_runs_here(
+    stage: Stage, daemon: Any
+) -> None:
+    """First by its row; from the first step on live, with the feed's numbers and its text."""
+    stage.job = JobRun(a_job(), 0.0, lambda: 0.0)
+    stage.table.has(a_row(id=stage.job.job.id))
+    await stage.serve(daemon)
+    response = await stage.get("", **{"Last-Event-ID": "7"})
+    await block(response)
+    queued = await block(response)
+    stage.step("Hi")
+    stage.end()
 
     told = parsed(await asyncio.wait_for(response.text(), WITHIN_S))
 
-    assert told[-1][1:] == ("restarted", {"reason": "released"})
-    assert (await stage.get()).status == 404
+    assert queued[:2] == ["id: 0", "event: step"]
+    assert json.loads(queued[2].removeprefix("data: "))["status"] == "queued"
+    assert [(number, kind) for number, kind, _ in told] == [(1, "text"), (2, "step"), (3, "end")]
+
+
+async def test_a_finished_job_answers_its_end_at_once(stage: Stage, daemon: Any) -> None:
+    """Whoever had it, and however long ago."""
+    row = a_row(status="failed", error="no room", error_code="VRAM_OVERFLOW")
+    stage.table.has(row)
+    await stage.serve(daemon)
+
+    response = await stage.client.get(f"/jobs/{row.id}/events")
+
+    assert parsed(await response.text()) == [
+        (0, "end", {"status": "failed", "error": "no room", "error_code": "VRAM_OVERFLOW"})
+    ]
+
+
+async def test_a_database_that_is_away_is_503(stage: Stage, daemon: Any) -> None:
+    """For jobs that don't run here; those that do are told of all the same."""
+    stage.table.failure = StoreUnavailableError("gone")
+    await stage.serve(daemon)
+    stage.end()
+
+    refused = await stage.client.get(f"/jobs/{uuid4()}/events")
+    here = await stage.get()
+
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    assert (await refused.json())["error_code"] == "DATABASE_ERROR"
+    assert parsed(await here.text())[-1][1] == "end"
+
+
+async def test_stopping_ends_streams_of_rows_too(stage: Stage, daemon: Any) -> None:
+    """Also where the row is still being looked for."""
+    row = a_row()
+    stage.table.has(row)
+    await stage.serve(daemon)
+    stream = await stage.client.get(f"/jobs/{row.id}/events")
+    await block(stream)
+    await block(stream)
+    stage.table.holds_back = asyncio.Event()
+    searching = asyncio.create_task(stage.client.get(f"/jobs/{uuid4()}/events"))
+    await stage.table.asked.wait()
+
+    async with asyncio.timeout(WITHIN_S):
+        await stage.server.close()
+
+    assert await stream.text() == ""
+    assert (await searching).status == 503
 
 
 async def test_stopping_ends_the_streams_at_once(stage: Stage, daemon: Any) -> None:
