@@ -17,13 +17,12 @@ def news(before: JobRow | None, now: JobRow) -> list[Event]:
     """Return what has changed since the row was looked at before; None: all of it is new."""
     if now.finished:
         return [Event(0, Kind.END, _end(now))]
-    events = []
-    if before is not None and (reason := _restarted(before, now)):
-        events.append(Event(0, Kind.RESTARTED, {"reason": reason}))
-    step = _step(now)
-    if before is None or step != _step(before):
-        events.append(Event(0, Kind.STEP, step))
-    return events
+    step = Event(0, Kind.STEP, _step(now))
+    if before is None:
+        return [step]
+    if reason := _restarted(before, now):
+        return [Event(0, Kind.RESTARTED, {"reason": reason}), step]
+    return [] if step.data == _step(before) else [step]
 
 
 def _restarted(before: JobRow, now: JobRow) -> str | None:
