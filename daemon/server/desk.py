@@ -87,7 +87,7 @@ class Desk:
         try:
             return await call(self._database)
         except StoreUnavailableError as error:
-            _log.warning("rows over HTTP: %s", error)
+            # Not logged: with streams open it would be a line a second, and `/status` shows it.
             raise _later("the database doesn't answer", ErrorCode.DATABASE_ERROR) from error
         except StoreRejectedError as error:
             _log.warning("rows over HTTP: %s", error)

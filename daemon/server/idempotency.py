@@ -130,12 +130,12 @@ def _kept(response: web.StreamResponse) -> Kept | None:
     """Return what can be given again; None: a failure, or an answer that wasn't made in one."""
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         return None
+    if response.prepared:
+        # Its handler has sent it: its headers are those of one message, such as its encoding.
+        return None
     if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         return None
-    headers = {
-        name: value for name, value in response.headers.items() if name != hdrs.CONTENT_LENGTH
-    }
-    return Kept(response.status, headers, response.body)
+    return Kept(response.status, dict(response.headers), response.body)
 
 
 def _again(kept: Kept) -> web.Response:

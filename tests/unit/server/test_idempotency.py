@@ -147,15 +147,17 @@ async def test_after_a_cancellation_a_repeat_runs(route: Route, connect: Any) ->
     assert (await post(client))[:2] == (200, {"run": 2})
 
 
-async def test_streams_are_not_kept(daemon: Any, connect: Any) -> None:
-    """What was told piece by piece can't be given again."""
+@pytest.mark.parametrize("kind", [web.StreamResponse, web.Response])
+async def test_streams_are_not_kept(daemon: Any, connect: Any, kind: Any) -> None:
+    """What the handler itself has sent, perhaps piece by piece, can't be given again."""
     runs = []
 
     async def stream(request: web.Request) -> web.StreamResponse:
         runs.append(1)
-        response = web.StreamResponse()
+        response: web.StreamResponse = kind() if kind is web.StreamResponse else kind(body=b"[]")
         await response.prepare(request)
-        await response.write(b"[]")
+        if kind is web.StreamResponse:
+            await response.write(b"[]")
         return response
 
     idempotency = Idempotency()
