@@ -124,6 +124,8 @@ async def test_an_outage_refuses_new_readers_and_keeps_the_old(bench: Bench) -> 
     bench.table.failure = StoreUnavailableError("away")
     new = bench.looks.hold(late.id, ignore)
     await bench.looked(new)
+    calls = len(bench.table.calls)
+    await bench.until(lambda: [known.id, late.id] in bench.table.calls[calls:])
 
     assert new.refusal is not None
     assert new.refusal.error_code == "DATABASE_ERROR"
