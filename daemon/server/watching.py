@@ -112,7 +112,7 @@ class Watching:
     def _of_row(self) -> list[Event]:
         look = self._held_look()
         self.over = look.over
-        if look.row is None or look.over or look.row == self._seen:
+        if look.row is None or look.over:
             return []
         events = news(self._seen, look.row)
         self._seen = look.row
