@@ -7,7 +7,7 @@ at their next step when nobody waits any more.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -37,6 +37,9 @@ class Connected:
         """Do nothing: there is no lease that could end."""
         del claim_id, claimed_at, on_end
         yield
+
+    def apply(self, states: Mapping[UUID, LeaseState]) -> None:
+        """Do nothing: no database knows of these claims."""
 
     def report(self, progress: Progress) -> None:
         """Do nothing: there is no row."""

@@ -29,8 +29,11 @@ from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
+from daemon.server.desk import Desk
 from daemon.server.events import EventStreams
 from daemon.server.inference import inference_routes
+from daemon.server.jobs import JobRoutes
+from daemon.server.looks import Looks
 from daemon.server.protection import Protection
 from daemon.server.reports import Phase
 from daemon.server.service import BindError, SideServer, bind_host, connection_limits
@@ -82,9 +85,13 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     reports = DaemonReports(settings, metrics, this)
     protection = Protection(settings.server)
     reports.keys = protection.keys
-    feed = Feed()
-    streams = EventStreams(feed, counted=metrics.live.streams)
-    routes = [*streams.routes(), *inference_routes(settings, reports.answering)]
+    feed, desk = Feed(), Desk()
+    streams = EventStreams(feed, Looks(desk), counted=metrics.live.streams)
+    routes = [
+        *streams.routes(),
+        *JobRoutes(desk).routes(),
+        *inference_routes(settings, reports.answering),
+    ]
     app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)
     stopping = Stopping()
@@ -93,7 +100,7 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
         limits = connection_limits(settings.server)
         async with SideServer(app, host, port, limits=limits) as server:
             with stopping.signals():
-                await _work(reports, feed, stopping, server.port, on_ready)
+                await _work(reports, feed, desk, stopping, server.port, on_ready)
     except BindError as error:
         raise StartupError(str(error)) from error
 
@@ -107,7 +114,12 @@ def _configure_logs(settings: Settings) -> None:
 
 
 async def _work(
-    reports: DaemonReports, feed: Feed, stopping: Stopping, port: int, on_ready: Ready | None
+    reports: DaemonReports,
+    feed: Feed,
+    desk: Desk,
+    stopping: Stopping,
+    port: int,
+    on_ready: Ready | None,
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
@@ -121,6 +133,7 @@ async def _work(
         parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
         try:
             await _check(parts, reports, stopping)
+            desk.open(parts.store, parts.executor.cancel)
             if not stopping.soft.is_set():
                 await _serve_schema(
                     parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)

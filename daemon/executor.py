@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import structlog
 
 from daemon.execution import Execution
 from daemon.job_run import Interruption, JobRun, Phase
-from daemon.jobs import Job
+from daemon.jobs import Job, LeaseState
 from daemon.sections import StopSettings
 
 _log = structlog.get_logger("daemon.executor")
@@ -85,6 +86,11 @@ class Executor:
     ) -> None:
         """Drain; an error in the block skips the soft step."""
         await self.drain(grace_s=self.stop.grace_s if error is None else 0.0)
+
+    def cancel(self, job_id: UUID) -> None:
+        """Stop a job's run at its next step, if it is held: its row is cancelled already."""
+        claims = [run.job.claim_id for run in self.runs.values() if run.job.id == job_id]
+        self.execution.leases.apply(dict.fromkeys(claims, LeaseState.CANCELLED))
 
     def stop_waiting(self) -> None:
         """Take no more, and release the jobs that haven't begun to run."""

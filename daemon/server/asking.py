@@ -28,7 +28,7 @@ _STATUS: Mapping[ErrorCode, HTTPStatus] = {
 }
 
 
-class Desk:
+class Inference:
     """Where requests are handed in.
 
     Args:

@@ -4,11 +4,13 @@ Codes of jobs are `daemon.jobs.ErrorCode`. A request can also fail before there 
 
     BAD_REQUEST           400  the request can't be understood
     UNAUTHORIZED          401  the key is missing or wrong
-    NOT_FOUND             404  no such path
+    NOT_FOUND             404  no such path, or no such job
     METHOD_NOT_ALLOWED    405  the path exists, the method doesn't; `Allow` lists them
     REQUEST_TIMEOUT       408  the body hasn't come in time
+    CONFLICT              409  the request with this idempotency key is still under way
     PAYLOAD_TOO_LARGE     413  the body is larger than the server takes
     UNSUPPORTED_MEDIA_TYPE 415 the body isn't JSON
+    UNPROCESSABLE         422  the idempotency key was used for another request
     RATE_LIMITED          429  this caller asks for too much; `Retry-After` says when to come back
     NOT_READY             503  starting, draining or full; `Retry-After` says when to come back
     INTERNAL_ERROR        500  a defect of the worker; the log has the traceback, the answer hasn't
@@ -33,7 +35,9 @@ _CODES: Mapping[int, str] = {
     HTTPStatus.REQUEST_TIMEOUT: "REQUEST_TIMEOUT",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
     HTTPStatus.TOO_MANY_REQUESTS: "RATE_LIMITED",
+    HTTPStatus.CONFLICT: "CONFLICT",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "UNPROCESSABLE",
     HTTPStatus.SERVICE_UNAVAILABLE: "NOT_READY",
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from daemon.exchanges import Answers
-from daemon.server.asking import Desk
+from daemon.server.asking import Inference
 from daemon.server.openai_api import OpenAiRoutes
 from daemon.server.pictures import PictureRoutes
 from daemon.server.text import TextRoutes
@@ -22,12 +22,12 @@ def inference_routes(
         answering: returns who answers; None while the worker starts.
     """
     server = settings.server
-    desk = Desk(answering, frozenset(settings.enabled_models))
+    inference = Inference(answering, frozenset(settings.enabled_models))
     refuse_unknown = server.unknown_fields == "refuse"
     text = TextRoutes(
-        desk, require_system_prompt=server.require_system_prompt, refuse_unknown=refuse_unknown
+        inference, require_system_prompt=server.require_system_prompt, refuse_unknown=refuse_unknown
     )
-    pictures = PictureRoutes(desk, refuse_unknown=refuse_unknown)
+    pictures = PictureRoutes(inference, refuse_unknown=refuse_unknown)
     names = {model: chosen.name or model.value for model, chosen in settings.enabled_models.items()}
-    compatible = OpenAiRoutes(desk, names, refuse_unknown=refuse_unknown)
+    compatible = OpenAiRoutes(inference, names, refuse_unknown=refuse_unknown)
     return [*text.routes(), *pictures.routes(), *compatible.routes()]

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from daemon.job_types import Model
-from daemon.server.asking import MODEL_NOT_SERVED, Desk, result_of
+from daemon.server.asking import MODEL_NOT_SERVED, Inference, result_of
 from daemon.server.errors import ApiError
 from daemon.server.openai_answers import CompletionFrames, completion, images
 from daemon.server.openai_requests import (
@@ -30,7 +30,7 @@ class OpenAiRoutes:
     """The endpoints under `/v1`.
 
     Args:
-        desk: where requests are handed in.
+        inference: where requests are handed in.
         names: the shown name of each model that this worker serves.
         refuse_unknown: refuse fields that aren't known.
         began: when the models came to be, as far as their list tells: Unix seconds.
@@ -38,13 +38,13 @@ class OpenAiRoutes:
 
     def __init__(
         self,
-        desk: Desk,
+        inference: Inference,
         names: Mapping[Model, str],
         *,
         refuse_unknown: bool,
         began: float | None = None,
     ) -> None:
-        self._desk = desk
+        self._inference = inference
         self._names = names
         self._refuse_unknown = refuse_unknown
         self._began = int(time.time() if began is None else began)
@@ -67,7 +67,7 @@ class OpenAiRoutes:
         except InvalidRequest as error:
             raise refused(str(error)) from None
         order, shown = order_of(request, "generate", wanted), self._names[Model.CHAT]
-        with self._desk.begin(order) as exchange:
+        with self._inference.begin(order) as exchange:
             if body.get("stream"):
                 options = body.get("stream_options") or {}
                 usage = bool(options.get("include_usage"))
@@ -83,7 +83,7 @@ class OpenAiRoutes:
         inline = body.get("response_format") == "b64_json"
         job_type = f"{self._drawing(body.get('model'))}_image_{quality_of(body)}"
         order = order_of(request, job_type, image_request(body), inline=inline)
-        return web.json_response(images(await self._desk.result(order), inline=inline))
+        return web.json_response(images(await self._inference.result(order), inline=inline))
 
     async def models(self, _request: web.Request) -> web.StreamResponse:
         """List what this worker serves."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from daemon.server.asking import Desk
+from daemon.server.asking import Inference
 from daemon.server.requests import ImageBody, VideoBody, checked
 from daemon.server.text import order_of
 
@@ -16,12 +16,12 @@ class PictureRoutes:
     """The endpoints of pictures and films.
 
     Args:
-        desk: where requests are handed in.
+        inference: where requests are handed in.
         refuse_unknown: refuse fields that aren't known.
     """
 
-    def __init__(self, desk: Desk, *, refuse_unknown: bool) -> None:
-        self._desk = desk
+    def __init__(self, inference: Inference, *, refuse_unknown: bool) -> None:
+        self._inference = inference
         self._refuse_unknown = refuse_unknown
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,5 +47,5 @@ class PictureRoutes:
     ) -> web.StreamResponse:
         inline = body.get("response_format") == _INLINE
         order = order_of(request, job_type, body, inline=inline)
-        result = await self._desk.result(order)
+        result = await self._inference.result(order)
         return web.json_response({"success": True, "status": "success", **result})

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from daemon.exchanges import Order
 from daemon.jobs import ErrorCode
-from daemon.server.asking import Desk
+from daemon.server.asking import Inference
 from daemon.server.auth import CALLER
 from daemon.server.errors import ApiError
 from daemon.server.requests import ChatBody, TextBody, checked
@@ -22,13 +22,15 @@ class TextRoutes:
     """The endpoints of the language model.
 
     Args:
-        desk: where requests are handed in.
+        inference: where requests are handed in.
         require_system_prompt: a chat's `message` needs a `system_prompt` beside it.
         refuse_unknown: refuse fields that aren't known.
     """
 
-    def __init__(self, desk: Desk, *, require_system_prompt: bool, refuse_unknown: bool) -> None:
-        self._desk = desk
+    def __init__(
+        self, inference: Inference, *, require_system_prompt: bool, refuse_unknown: bool
+    ) -> None:
+        self._inference = inference
         self._require_system_prompt = require_system_prompt
         self._refuse_unknown = refuse_unknown
 
@@ -63,7 +65,7 @@ class TextRoutes:
         body = await checked(request, ChatBody, refuse_unknown=self._refuse_unknown)
         self._check_system_prompt(body)
         asked = order_of(request, "chat", {**body, "max_tokens": 1, "stream": False})
-        result = await self._desk.result(asked)
+        result = await self._inference.result(asked)
         return web.json_response(
             {
                 "success": True,
@@ -90,8 +92,8 @@ class TextRoutes:
     ) -> web.StreamResponse:
         order = order_of(request, job_type, body)
         if not body.get("stream"):
-            return web.json_response({"success": True, **await self._desk.result(order)})
-        with self._desk.begin(order) as exchange:
+            return web.json_response({"success": True, **await self._inference.result(order)})
+        with self._inference.begin(order) as exchange:
             return await stream(request, exchange, ChatFrames())
 
     def _check_system_prompt(self, body: Mapping[str, Any]) -> None:
