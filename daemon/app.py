@@ -90,7 +90,7 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     routes = [
         *streams.routes(),
         *JobRoutes(desk).routes(),
-        *inference_routes(settings, reports.answering),
+        *inference_routes(settings, reports.answering, desk),
     ]
     app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)

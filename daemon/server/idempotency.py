@@ -14,13 +14,16 @@ ones aren't kept.
 """
 
 import hashlib
+import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import hdrs, web
 
+from daemon.server.auth import CALLER
 from daemon.server.errors import ApiError, Handler
 from daemon.server.replays import Kept, Replays, Standing
 
@@ -63,6 +66,22 @@ def idempotency_key(request: web.Request) -> str | None:
             f"{KEY} is {len(key)} characters long; the limit is {LONGEST_KEY}",
         )
     return key
+
+
+Once = Callable[[web.Request, Mapping[str, Any], Handler], Awaitable[web.StreamResponse]]
+"""Takes a request, its checked body, and who answers it."""
+
+
+def once_for_all(idempotency: "Idempotency") -> Once:
+    """Return what runs requests once that are the same JSON, whatever the order of its fields."""
+
+    async def once(
+        request: web.Request, body: Mapping[str, Any], handler: Handler
+    ) -> web.StreamResponse:
+        same = json.dumps(body, sort_keys=True).encode()
+        return await idempotency.once(request, request[CALLER], same, handler)
+
+    return once
 
 
 class Idempotency:

@@ -10,6 +10,7 @@ from aiohttp import web
 from daemon.job_types import Model
 from daemon.server.asking import MODEL_NOT_SERVED, Inference, result_of
 from daemon.server.errors import ApiError
+from daemon.server.idempotency import Once
 from daemon.server.openai_answers import CompletionFrames, completion, images
 from daemon.server.openai_requests import (
     CompletionBody,
@@ -31,6 +32,7 @@ class OpenAiRoutes:
 
     Args:
         inference: where requests are handed in.
+        once: runs a request that is repeated once.
         names: the shown name of each model that this worker serves.
         refuse_unknown: refuse fields that aren't known.
         began: when the models came to be, as far as their list tells: Unix seconds.
@@ -39,12 +41,14 @@ class OpenAiRoutes:
     def __init__(
         self,
         inference: Inference,
+        once: Once,
         names: Mapping[Model, str],
         *,
         refuse_unknown: bool,
         began: float | None = None,
     ) -> None:
         self._inference = inference
+        self._once = once
         self._names = names
         self._refuse_unknown = refuse_unknown
         self._began = int(time.time() if began is None else began)
@@ -67,14 +71,18 @@ class OpenAiRoutes:
         except InvalidRequest as error:
             raise refused(str(error)) from None
         order, shown = order_of(request, "generate", wanted), self._names[Model.CHAT]
-        with self._inference.begin(order) as exchange:
-            if body.get("stream"):
-                options = body.get("stream_options") or {}
-                usage = bool(options.get("include_usage"))
-                frames = CompletionFrames(exchange.job_id, shown, with_usage=usage)
-                return await stream(request, exchange, frames)
-            result = result_of(await exchange.ended())
-            return web.json_response(completion(exchange.job_id, shown, result))
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            with self._inference.begin(order) as exchange:
+                if body.get("stream"):
+                    options = body.get("stream_options") or {}
+                    usage = bool(options.get("include_usage"))
+                    frames = CompletionFrames(exchange.job_id, shown, with_usage=usage)
+                    return await stream(request, exchange, frames)
+                result = result_of(await exchange.ended())
+                return web.json_response(completion(exchange.job_id, shown, result))
+
+        return await self._once(request, body, answer)
 
     async def images(self, request: web.Request) -> web.StreamResponse:
         """Draw pictures."""
@@ -83,7 +91,11 @@ class OpenAiRoutes:
         inline = body.get("response_format") == "b64_json"
         job_type = f"{self._drawing(body.get('model'))}_image_{quality_of(body)}"
         order = order_of(request, job_type, image_request(body), inline=inline)
-        return web.json_response(images(await self._inference.result(order), inline=inline))
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            return web.json_response(images(await self._inference.result(order), inline=inline))
+
+        return await self._once(request, body, answer)
 
     async def models(self, _request: web.Request) -> web.StreamResponse:
         """List what this worker serves."""

@@ -12,6 +12,7 @@ from daemon.jobs import ErrorCode
 from daemon.server.asking import Inference
 from daemon.server.auth import CALLER
 from daemon.server.errors import ApiError
+from daemon.server.idempotency import Once
 from daemon.server.requests import ChatBody, TextBody, checked
 from daemon.server.streaming import ChatFrames, stream
 
@@ -23,14 +24,16 @@ class TextRoutes:
 
     Args:
         inference: where requests are handed in.
+        once: runs a request that is repeated once.
         require_system_prompt: a chat's `message` needs a `system_prompt` beside it.
         refuse_unknown: refuse fields that aren't known.
     """
 
     def __init__(
-        self, inference: Inference, *, require_system_prompt: bool, refuse_unknown: bool
+        self, inference: Inference, once: Once, *, require_system_prompt: bool, refuse_unknown: bool
     ) -> None:
         self._inference = inference
+        self._once = once
         self._require_system_prompt = require_system_prompt
         self._refuse_unknown = refuse_unknown
 
@@ -91,10 +94,14 @@ class TextRoutes:
         self, request: web.Request, job_type: str, body: Mapping[str, Any]
     ) -> web.StreamResponse:
         order = order_of(request, job_type, body)
-        if not body.get("stream"):
-            return web.json_response({"success": True, **await self._inference.result(order)})
-        with self._inference.begin(order) as exchange:
-            return await stream(request, exchange, ChatFrames())
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if not body.get("stream"):
+                return web.json_response({"success": True, **await self._inference.result(order)})
+            with self._inference.begin(order) as exchange:
+                return await stream(request, exchange, ChatFrames())
+
+        return await self._once(request, body, answer)
 
     def _check_system_prompt(self, body: Mapping[str, Any]) -> None:
         """Refuse a message without a system prompt: nobody else would give the model one."""
