@@ -29,9 +29,14 @@ from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
+from daemon.server.desk import Desk
 from daemon.server.events import EventStreams
+from daemon.server.inference import inference_routes
+from daemon.server.jobs import JobRoutes
+from daemon.server.looks import Looks
+from daemon.server.protection import Protection
 from daemon.server.reports import Phase
-from daemon.server.service import BindError, SideServer, bind_host
+from daemon.server.service import BindError, SideServer, bind_host, connection_limits
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.stopping import Stopping
@@ -79,16 +84,24 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     metrics = Metrics()
     metrics.started(settings.worker_type, this, time.time())
     reports = DaemonReports(settings, metrics, this)
-    key = settings.server.api_key.get_secret_value() if settings.server.api_key else None
-    feed = Feed()
-    streams = EventStreams(feed, counted=metrics.live.streams)
-    app = build_app(reports, api_key=key, routes=streams.routes())
+    protection = Protection(settings.server)
+    reports.keys = protection.keys
+    feed, desk = Feed(), Desk()
+    streams = EventStreams(feed, Looks(desk), counted=metrics.live.streams)
+    routes = [
+        *streams.routes(),
+        *JobRoutes(desk).routes(),
+        *inference_routes(settings, reports.answering, desk),
+    ]
+    app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)
     stopping = Stopping()
     try:
-        async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
+        host, port = bind_host(settings.server), settings.server.port
+        limits = connection_limits(settings.server)
+        async with SideServer(app, host, port, limits=limits) as server:
             with stopping.signals():
-                await _work(reports, feed, stopping, server.port, on_ready)
+                await _work(reports, feed, desk, stopping, server.port, on_ready)
     except BindError as error:
         raise StartupError(str(error)) from error
 
@@ -102,11 +115,16 @@ def _configure_logs(settings: Settings) -> None:
 
 
 async def _work(
-    reports: DaemonReports, feed: Feed, stopping: Stopping, port: int, on_ready: Ready | None
+    reports: DaemonReports,
+    feed: Feed,
+    desk: Desk,
+    stopping: Stopping,
+    port: int,
+    on_ready: Ready | None,
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
-    composition = await asyncio.to_thread(importlib.import_module, "daemon.parts")
+    composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
     with identity(settings.worker_name, port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
@@ -116,6 +134,7 @@ async def _work(
         parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
         try:
             await _check(parts, reports, stopping)
+            desk.open(parts.store, parts.executor.cancel)
             if not stopping.soft.is_set():
                 await _serve_schema(
                     parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)
@@ -185,6 +204,7 @@ async def _serve(
 ) -> None:
     stopping.on_soft(parts.intake.wake.set)
     stopping.on_soft(parts.admissions.drain)
+    stopping.on_soft(parts.answering.drain)
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(service)

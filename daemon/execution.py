@@ -30,11 +30,9 @@ from daemon.jobs import (
     Recorded,
     Retry,
 )
-from daemon.leases import Leases
 from daemon.memory_ladder import AS_ASKED, Rung
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
-from daemon.ports import Admissions, ArtifactStore
-from daemon.progress import ProgressWriter
+from daemon.ports import Admissions, ArtifactStore, Holder, ProgressTaker
 from daemon.results import noted, result_of
 from daemon.values import (
     AdmissionRequest,
@@ -47,6 +45,7 @@ from daemon.values import (
     StepReport,
     StoreRejectedError,
 )
+from daemon.wishes import request_of
 
 FINISH_TRIES = 4
 """How often a result is offered to a database that refuses it: once, and 3 retries."""
@@ -93,15 +92,17 @@ class Execution:
     """Everything that carrying a job to its end needs."""
 
     resolve: Resolver
-    leases: Leases
+    leases: Holder
     admissions: Admissions
     artifacts: ArtifactStore
-    progress: ProgressWriter
+    progress: ProgressTaker
     recorder: Recorder
     events: ExecutionEvents
     enhancement: Enhancement
     look_again_in: Callable[[float], object]
     """Takes the seconds until a job that is to be tried again may be claimed."""
+    interactive: bool = False
+    """Somebody waits for these jobs: they go ahead of others."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -164,7 +165,7 @@ class Execution:
         params = self.resolve(job_type, run.job)
         if not job_type.enhanced:
             return params, {}
-        wish = request_of(run, job_type, params)
+        wish = self._request_of(run, job_type, params)
         enhanced = await self.enhancement.enhance(
             run, params, wish, lambda step: self._step(run, step)
         )
@@ -174,7 +175,7 @@ class Execution:
         self, run: JobRun, job_type: JobType, params: Mapping[str, Any]
     ) -> RunOutput:
         """Run in an engine; out of memory, try again as `memory_ladder` says."""
-        asked = request_of(run, job_type, params)
+        asked = self._request_of(run, job_type, params)
         rung: Rung | None = AS_ASKED
         while rung is not None:
             run.enter(Phase.WAITING)
@@ -208,6 +209,11 @@ class Execution:
             )
             rung = below
         raise AssertionError("the last rung returns or raises")
+
+    def _request_of(
+        self, run: JobRun, job_type: JobType, params: Mapping[str, Any]
+    ) -> AdmissionRequest:
+        return request_of(run, job_type, params, interactive=self.interactive)
 
     async def _save(self, job: Job, number: int, file: ArtifactFile, saved: list[Artifact]) -> None:
         """Store a file; one that is under way when the job is stopped is waited for shortly.
@@ -264,28 +270,6 @@ class Execution:
         except JobError as error:
             paths = [artifact.path for artifact in saved]
             _log.warning("files left behind", job_id=str(run.job.id), paths=paths, error=str(error))
-
-
-def request_of(run: JobRun, job_type: JobType, params: Mapping[str, Any]) -> AdmissionRequest:
-    """Return a job's wish for the GPU."""
-    job = run.job
-    return AdmissionRequest(
-        id=str(job.claim_id),
-        model=job_type.model,
-        quality=job_type.quality,
-        user=str(job.user_id) if job.user_id else None,
-        created_s=run.claimed_at - job.queued_s,
-        alone=job.engine_losses > 0,
-        size=size_of(params),
-        priority=job.priority,
-    )
-
-
-def size_of(params: Mapping[str, Any]) -> int:
-    """Return the pixels of all frames, rounded up to a power of two; 0 where there are none."""
-    pixels = int(params.get("width", 0)) * int(params.get("height", 0))
-    pixels *= int(params.get("frames", 1))
-    return 1 << (pixels - 1).bit_length() if pixels > 0 else 0
 
 
 def _uncancel() -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import structlog
 
 from daemon.execution import Execution
 from daemon.job_run import Interruption, JobRun, Phase
-from daemon.jobs import Job
+from daemon.jobs import Job, LeaseState
 from daemon.sections import StopSettings
 
 _log = structlog.get_logger("daemon.executor")
@@ -19,14 +20,14 @@ _log = structlog.get_logger("daemon.executor")
 
 @dataclass
 class Executor:
-    """Carries jobs, each in a coroutine of its own.
+    """Carries jobs, each in a coroutine of its own: those of rows, and those asked for directly.
 
     Leaving the block drains: jobs that wait are released, those that run have `grace_s` seconds
     to end (soft), then all are stopped at their next step and released (hard).
 
     Args:
-        execution: carries one job.
-        max_held: how many jobs may be held at once, those being uploaded included.
+        execution: carries one job of a row.
+        max_held: how many of rows may be held at once, those being uploaded included.
         stop: the seconds of the two steps.
         freed: called when a job has ended, since there is room again.
     """
@@ -38,20 +39,32 @@ class Executor:
     clock: Callable[[], float] = time.monotonic
     runs: dict[str, JobRun] = field(default_factory=dict)
     _carriers: set["asyncio.Task[None]"] = field(default_factory=set)
+    _direct: int = 0
     _stopping: bool = False
     _hard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def room(self) -> int:
-        """Return how many more jobs may be held."""
-        return 0 if self._stopping else self.max_held - len(self._carriers)
+        """Return how many more jobs of rows may be held."""
+        held = len(self._carriers) - self._direct
+        return 0 if self._stopping else self.max_held - held
 
     def start(self, job: Job, claimed_at: float, open_s: float = 0.0) -> None:
         """Carry a claimed job; `open_s`: for how long its type had been in demand."""
-        run = JobRun(job, claimed_at, self.clock, open_s=open_s)
-        carrier = asyncio.create_task(self.execution.carry(run), name=f"job {job.id}")
+        self._carry(JobRun(job, claimed_at, self.clock, open_s=open_s), self.execution)
+
+    def start_direct(self, job: Job, execution: Execution) -> JobRun:
+        """Carry a job without a row, in the way that records it where it was asked for."""
+        run = JobRun(job, self.clock(), self.clock, direct=True)
+        self._carry(run, execution)
+        return run
+
+    def _carry(self, run: JobRun, execution: Execution) -> None:
+        job = run.job
+        carrier = asyncio.create_task(execution.carry(run), name=f"job {job.id}")
         run.carried_by(carrier)
         self.runs[str(job.claim_id)] = run
         self._carriers.add(carrier)
+        self._direct += run.direct
         carrier.add_done_callback(lambda done: self._ended(done, run))
         if self._stopping:
             run.interrupt(Interruption.STOPPING)  # claimed in the moment of stopping
@@ -73,6 +86,11 @@ class Executor:
     ) -> None:
         """Drain; an error in the block skips the soft step."""
         await self.drain(grace_s=self.stop.grace_s if error is None else 0.0)
+
+    def cancel(self, job_id: UUID) -> None:
+        """Stop a job's run at its next step, if it is held: its row is cancelled already."""
+        claims = [run.job.claim_id for run in self.runs.values() if run.job.id == job_id]
+        self.execution.leases.apply(dict.fromkeys(claims, LeaseState.CANCELLED))
 
     def stop_waiting(self) -> None:
         """Take no more, and release the jobs that haven't begun to run."""
@@ -106,6 +124,7 @@ class Executor:
 
     def _ended(self, carrier: "asyncio.Task[None]", run: JobRun) -> None:
         self._carriers.discard(carrier)
+        self._direct -= run.direct
         self.runs.pop(str(run.job.claim_id), None)
         if not carrier.cancelled() and (error := carrier.exception()) is not None:
             _log.error("a job's coroutine raised", job_id=str(run.job.id), exc_info=error)

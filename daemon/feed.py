@@ -54,6 +54,8 @@ class Feed:
     _idle: deque[tuple[float, Journal]] = field(default_factory=deque)
     """Since when nothing comes of a job, the oldest first; where it says another, it came back."""
     _closed: bool = False
+    _awaited: dict[UUID, tuple[Callable[[], object], ...]] = field(default_factory=dict)
+    """Who waits for jobs that aren't known here."""
 
     def stepped(self, run: JobRun, report: StepReport) -> None:
         """Take a run's step; implements `Onlooker`."""
@@ -95,6 +97,19 @@ class Feed:
         journal = self._journals.get(job_id)
         return None if journal is None else Follower(journal, number, wake)
 
+    def await_run(self, job_id: UUID, wake: Callable[[], object]) -> Callable[[], None]:
+        """Call `wake` when the job begins to be known here; return what ends that."""
+        self._awaited[job_id] = (*self._awaited.get(job_id, ()), wake)
+
+        def leave() -> None:
+            left = list(self._awaited[job_id])
+            left.remove(wake)
+            self._awaited[job_id] = tuple(left)
+            if not left:
+                del self._awaited[job_id]
+
+        return leave
+
     def forget_old(self) -> None:
         """Drop jobs of which nothing has come for long."""
         self._forget(self.clock() - LINGER_S)
@@ -126,6 +141,8 @@ class Feed:
         journal = self._journals[run.job.id] = Journal(run)
         if self.opened is not None:
             self.opened(run.job.id)
+        for wake in self._awaited.get(run.job.id, ()):
+            wake()
         return journal
 
     def _forget(self, before: float) -> None:

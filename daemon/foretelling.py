@@ -99,7 +99,8 @@ class Foreteller:
             if moved <= max(NEWS_S, NEWS_SHARE * left):
                 return
         run.ends_at = ends_at
-        self.report(run.progress())
+        if not run.direct:
+            self.report(run.progress())
 
     def ended(self, run: JobRun, outcome: Outcome | None) -> None:
         """Hold a job's promise against when it ended; only a completed one says anything."""

@@ -54,6 +54,8 @@ class JobRun:
     """When it first asked for the GPU."""
     ends_at: float | None = None
     """When it is expected to end, monotonic seconds, as the forecast has it."""
+    direct: bool = False
+    """Somebody waits for its answer, and it has no row."""
     preparing: bool = False
     """Its prompt is being rewritten: it hasn't asked for its own model yet."""
     _carrier: asyncio.Task[None] | None = None

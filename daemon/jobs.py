@@ -94,6 +94,8 @@ class Job:
     queued_s: float = 0.0
     """Seconds, at the claim, since the job became due."""
     priority: int = 0
+    caller: str = ""
+    """Who asks, where there is no user: the name of an HTTP key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,16 @@ class Follower:
         return self._journal.closed
 
     @property
+    def paused(self) -> bool:
+        """Whether the job went back to the queue: to be run here again, or by another worker."""
+        return self._journal.idle_since is not None and not self._journal.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended, as far as it was told here."""
+        return self._journal.ended
+
+    @property
     def place(self) -> Place:
         """Where the reader is, to go back to when what he took was lost on its way."""
         return self._number, self._told

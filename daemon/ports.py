@@ -4,10 +4,11 @@ Implementations of one port pass one conformance suite (`tests/conformance`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 from uuid import UUID
 
+from daemon.job_rows import JobRow, NewJob, Submitted
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.values import (
     AdmissionRequest,
@@ -82,6 +83,55 @@ class JobStore(Protocol):
     async def aclose(self) -> None:
         """Close connections; later calls raise `StoreUnavailableError`."""
         ...
+
+
+class Holder(Protocol):
+    """Keeps a claim (leases)."""
+
+    def hold(
+        self, claim_id: UUID, claimed_at: float, on_end: Callable[[LeaseState], None]
+    ) -> AbstractContextManager[object]:
+        """Keep it for the block; `on_end` is called once if it ends before."""
+        ...
+
+    def apply(self, states: Mapping[UUID, LeaseState]) -> None:
+        """Take the database's word on claims; those that aren't held are left alone."""
+        ...
+
+
+class ProgressTaker(Protocol):
+    """Takes how far runs are (the progress writer)."""
+
+    def report(self, progress: Progress) -> None:
+        """Take a claim's latest progress."""
+        ...
+
+    def forget(self, claim_id: UUID) -> None:
+        """Drop what waits for a claim that has ended."""
+        ...
+
+
+class JobDesk(Protocol):
+    """What the HTTP API asks of rows; every call is idempotent, and raises as `JobStore` does.
+
+    Rows that belong to other providers don't exist here.
+    """
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Add a job, unless there is one of that id."""
+        ...
+
+    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """Return the rows of those that exist."""
+        ...
+
+    async def cancel(self, job_id: UUID) -> str | None:
+        """Cancel an unfinished job; return the status that it has now, None: there is none."""
+        ...
+
+
+class Database(JobStore, JobDesk, Protocol):
+    """Both sides of the jobs table: a worker's, and that of those who ask for jobs."""
 
 
 class WakeUp(Protocol):

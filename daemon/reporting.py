@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.exposing import show_health, show_parts, show_settings
 from daemon.job_reports import job_reports
 from daemon.job_types import Model
+from daemon.server.keys import KeyRing
 from daemon.server.reports import (
     DeviceReport,
     Health,
@@ -28,6 +29,7 @@ from daemon.telemetry.metrics import Metrics
 from daemon.values import Backlog
 
 if TYPE_CHECKING:
+    from daemon.exchanges import Answers
     from daemon.parts import Parts
 
 _STATES = {
@@ -50,6 +52,7 @@ class DaemonReports:
     phase: Phase = Phase.STARTING
     starting: str = "the worker is starting"
     """What the start waits for."""
+    keys: KeyRing | None = None
     parts: "Parts | None" = None
     queue: Sequence[Backlog] | None = None
     gpus: Sequence[GpuSample] = ()
@@ -80,6 +83,10 @@ class DaemonReports:
             return False, ["the database does not answer"]
         return True, []
 
+    def answering(self) -> "Answers | None":
+        """Return who answers requests; None until the worker takes any."""
+        return self.parts.answering if self.parts is not None else None
+
     def status(self) -> Status:
         """Return what `/status` shows."""
         parts = self.parts
@@ -108,9 +115,9 @@ class DaemonReports:
         return self.metrics.exposition()
 
     def _reasons(self, snapshot: Any) -> list[str]:
+        reasons = [] if self.keys is None or not self.keys.complaint else [self.keys.complaint]
         if self.parts is None or snapshot is None:
-            return [self.starting] if self.phase is Phase.STARTING else []
-        reasons = []
+            return [self.starting, *reasons] if self.phase is Phase.STARTING else reasons
         if self.parts.store.health.failing:
             reasons.append("the database does not answer")
         credentials = self.settings.supabase.credentials

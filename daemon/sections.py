@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
 
 from daemon.credentials import Credentials
 from daemon.engines import options as engine_options
@@ -15,6 +15,11 @@ GIB = 2**30
 """The unit of every "GB" of memory in `worker-api.md`, as GPU tools show it."""
 
 Positive = Annotated[float, Field(gt=0)]
+
+KEY_NAME = r"^[A-Za-z0-9._-]{1,64}$"
+"""What the name of an API key looks like."""
+
+KeyValue = Annotated[SecretStr, Field(min_length=1)]
 
 
 class _Frozen(BaseModel):
@@ -170,13 +175,60 @@ class ArtifactSettings(_Frozen):
     """`supabase`: how long the URL of a file in a private bucket works; its path works longer."""
 
 
+class LimitSettings(_Frozen):
+    """What one caller may ask for; None: as much as the worker has room for."""
+
+    requests_per_minute: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    concurrent: int | None = Field(default=None, ge=1)
+    """Requests that are answered at the same time, reading ones aside."""
+
+
+class ServerLimits(LimitSettings):
+    """The limits of every caller, and of single ones."""
+
+    keys: Mapping[str, LimitSettings] = {}
+    """By the name of the key; what one doesn't say is as for all."""
+
+    def of(self, name: str) -> LimitSettings:
+        """Return the limits of the caller with this key."""
+        own = self.keys.get(name, LimitSettings())
+        said = {field: getattr(own, field) for field in own.model_fields_set}
+        return LimitSettings(
+            requests_per_minute=said.get("requests_per_minute", self.requests_per_minute),
+            concurrent=said.get("concurrent", self.concurrent),
+        )
+
+
 class ServerSettings(_Frozen):
-    """The HTTP side server."""
+    """The HTTP side server; see `docs/security.md`."""
 
     host: str | None = None
     """None: all interfaces with a key, loopback without."""
     port: int = Field(default=7861, ge=0, le=65535)
     api_key: SecretStr | None = None
+    max_requests: int = Field(default=256, ge=1)
+    """Requests for answers, pictures and films that are held at once, waiting ones included."""
+    require_system_prompt: bool = True
+    """A chat's `message` needs a `system_prompt` beside it, which may be empty."""
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    """What becomes of a request with a field that isn't known."""
+    api_keys: Mapping[Annotated[str, Field(pattern=KEY_NAME)], KeyValue] = {}
+    """Further keys by the name of who has them; `default` is `api_key`'s."""
+    api_keys_file: Path | None = None
+    """More of them, one `name: key` a line; read again when it changes."""
+    limits: ServerLimits = ServerLimits()
+    max_body_bytes: int = Field(default=2**20, ge=1024)
+    body_timeout_s: Positive = 15.0
+    """A request's body must have come by then."""
+    header_timeout_s: Positive = 10.0
+    """A request's headers must have come so long after the connection or their first byte."""
+    keepalive_s: Positive = 75.0
+    """How long a connection may wait for its next request."""
+    max_connections: int = Field(default=1024, ge=1)
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call, such as `https://app.example`, or `*`; empty: none."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks of proxies that say for whom they ask; nobody else is believed."""
 
 
 class LiveSettings(_Frozen):

@@ -8,7 +8,7 @@ Nothing is added, changed or dropped, but for a trailing history entry that repe
 which frontends save before they ask.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,9 +36,12 @@ class _Entry(Fields):
     sender: Role | None = None
     role: Role | None = None
     content: Text
+    created_at: Any = None
 
 
-class _Chat(Fields):
+class ChatFields(Fields):
+    """What a request for text may say."""
+
     messages: Annotated[
         list[_Message], Field(default_factory=list, description="a list of messages")
     ]
@@ -62,7 +65,7 @@ class _Chat(Fields):
 
 def text_request(source: Source) -> TextRequest:
     """Return the resolved request for chat, enhance or generate."""
-    chat = check(_Chat, source.fields)
+    chat = check(ChatFields, source.fields)
     messages = _messages(chat, source)
     total = sum(len(message.content) for message in messages)
     if total > source.limits.chat_chars:
@@ -81,7 +84,7 @@ def text_request(source: Source) -> TextRequest:
     )
 
 
-def _messages(chat: _Chat, source: Source) -> list[Message]:
+def _messages(chat: ChatFields, source: Source) -> list[Message]:
     if chat.messages:
         return _given(chat)
     message, field = (chat.message, "message") if chat.message else (source.prompt(), "prompt")
@@ -95,7 +98,7 @@ def _messages(chat: _Chat, source: Source) -> list[Message]:
     return [*opening, *history, Message("user", message)]
 
 
-def _given(chat: _Chat) -> list[Message]:
+def _given(chat: ChatFields) -> list[Message]:
     """Return the messages; whatever else was given may not contradict them."""
     messages = [Message(message.role, message.content) for message in chat.messages]
     if chat.message:

@@ -72,11 +72,13 @@ Seed = Annotated[
 ]
 
 
-def check(model: type[ModelT], request: Mapping[str, Any]) -> ModelT:
+def check(
+    model: type[ModelT], request: Mapping[str, Any], *, refuse_unknown: bool = False
+) -> ModelT:
     """Return the request as `model`; raises `InvalidRequest`. Null is the same as absent."""
     given = {name: value for name, value in request.items() if value is not None}
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, extra="forbid" if refuse_unknown else None)
     except ValidationError as error:
         raise InvalidRequest(_sentence(model, error)) from None
 
@@ -130,6 +132,8 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     field = _path(first["loc"])
     if first["type"] == "missing":
         return f"{field} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"{field} isn't known"
     if first["type"] == "value_error":
         return f"{field} {first['ctx']['error']}"
     allowed = _description(model, first["loc"])

@@ -20,7 +20,9 @@ Guidance = Annotated[
 Side = Annotated[int, Field(ge=64, le=2048, description="a multiple of 8 from 64 to 2048")]
 
 
-class _Image(Fields):
+class ImageFields(Fields):
+    """What a request for pictures may say beside its prompt. Sizes are pixels."""
+
     negative_prompt: Text = ""
     width: Side = 1024
     height: Side = 1024
@@ -32,7 +34,7 @@ class _Image(Fields):
 
 def image_request(source: Source) -> ImageRequest:
     """Return the resolved request for pictures."""
-    image = check(_Image, source.fields)
+    image = check(ImageFields, source.fields)
     check_side("width", image.width, source.model)
     check_side("height", image.height, source.model)
     limit = source.limits.prompt_chars

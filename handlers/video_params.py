@@ -23,7 +23,9 @@ _GROUP = 4
 """Wan's autoencoder packs four frames into one latent; the first frame stands alone."""
 
 
-class _Video(Fields):
+class VideoFields(Fields):
+    """What a request for a film may say beside its prompt. Sizes are pixels, `duration` seconds."""
+
     negative_prompt: Text = ""
     width: Side = 512
     height: Side = 512
@@ -41,7 +43,7 @@ class _Video(Fields):
 
 def video_request(source: Source) -> VideoRequest:
     """Return the resolved request for a film."""
-    video = check(_Video, source.fields)
+    video = check(VideoFields, source.fields)
     check_side("width", video.width, source.model)
     check_side("height", video.height, source.model)
     limit = source.limits.prompt_chars
@@ -66,7 +68,7 @@ def video_request(source: Source) -> VideoRequest:
     )
 
 
-def _frames(video: _Video, limits: Limits) -> int:
+def _frames(video: VideoFields, limits: Limits) -> int:
     """Return the number of frames, 4n + 1, that is nearest to the duration."""
     frames = _GROUP * max(1, round(video.duration * video.fps / _GROUP)) + 1
     most = min(limits.video_frames, limits.pixels // (video.width * video.height))

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from handlers.base import Control
 from handlers.failures import CoreLostError
 
-_LOOK_S = 0.05
+_LOOK_S = 0.25
 """How soon a run that waits for its next token notices that it shall stop."""
 
 _WATCH_S = 0.5

@@ -6,17 +6,17 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import hdrs, web
+from pydantic import SecretStr
 
+from daemon.sections import ServerSettings
 from daemon.server.answers import ARCHITECTURE, health_answer, info_answer, status_answer
-from daemon.server.auth import authentication
-from daemon.server.errors import error_response, errors
+from daemon.server.bodies import expect_nothing_yet
+from daemon.server.errors import error_response
+from daemon.server.protection import Protection
 from daemon.server.reports import Reports
 from daemon.telemetry.redaction import redact, redact_value
 
 _log = logging.getLogger("daemon.server")
-
-MAX_BODY_BYTES = 4 * 2**20
-"""Room for a long conversation; larger bodies are refused before they are read."""
 
 RETRY_AFTER_S = 5
 """What a caller is told to wait while the worker starts or drains."""
@@ -27,19 +27,26 @@ _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 def build_app(
     reports: Reports,
     *,
-    api_key: str | None,
+    api_key: str | None = None,
+    protection: Protection | None = None,
     routes: Iterable[web.AbstractRouteDef] = (),
 ) -> web.Application:
     """Return the application.
 
     Args:
         reports: the daemon as it is; asked anew for every answer.
-        api_key: what callers must show; None or blank: nothing.
-        routes: further routes, such as inference; they get authentication and the error shape.
+        api_key: what callers must show, where there is no `protection`; None or blank: nothing.
+        protection: keys, limits and everything else that stands before the routes.
+        routes: further routes, such as inference: they get all of it, and the error shape. They
+            read bodies with `bodies.json_body` and know their caller as `request[auth.CALLER]`.
     """
+    if protection is None:
+        key = None if api_key is None else SecretStr(api_key)
+        protection = Protection(ServerSettings(api_key=key))
     app = web.Application(
-        middlewares=[errors, authentication(api_key)], client_max_size=MAX_BODY_BYTES
+        middlewares=protection.middlewares(), client_max_size=protection.body_limits.max_bytes
     )
+    protection.attach(app)
     probes = _Probes(reports)
     app.add_routes(
         [
@@ -50,8 +57,16 @@ def build_app(
             web.get("/worker/info", probes.info),
         ]
     )
-    app.add_routes(routes)
+    app.add_routes(map(_patient, routes))
     return app
+
+
+def _patient(route: web.AbstractRouteDef) -> web.AbstractRouteDef:
+    """Return the route, leaving `Expect: 100-continue` to who reads the body."""
+    if not isinstance(route, web.RouteDef):
+        return route
+    options = {"expect_handler": expect_nothing_yet, **route.kwargs}
+    return web.RouteDef(route.method, route.path, route.handler, options)
 
 
 class _Probes:

@@ -1,8 +1,10 @@
 """`GET /jobs/{id}/events`: what a job shows while it runs, as server-sent events.
 
-An event's `id` is its number: a client that comes back with `Last-Event-ID` gets what he missed,
-as long as the job is known here. The stream ends after `end`; without one, when the job has gone
-to another worker or this one stops: then the row says how it goes on.
+While the job runs on this worker its stream is live, and an event's `id` is its number: a client
+that comes back with `Last-Event-ID` gets what he missed, as long as the job is known here. A job
+that waits, has ended or runs on another worker is followed by its row; these events have the id 0,
+and whoever comes back after one is told how the job stands. The stream ends after `end`; without
+one, when the row is removed or this worker stops.
 """
 
 import asyncio
@@ -10,13 +12,14 @@ import contextlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
-from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from daemon.journal import Event, Follower
+from daemon.journal import Event
+from daemon.server.desk import job_id_of
 from daemon.server.errors import ApiError
+from daemon.server.looks import Looks
+from daemon.server.watching import Followed, Watching
 
 HEARTBEAT_S = 15.0
 """Between two comments while nothing comes: proxies end silent connections, and a client that is
@@ -42,27 +45,12 @@ _HEADERS = {
 }
 
 
-class Followed(Protocol):
-    """Where jobs can be followed: the feed."""
-
-    def follow(self, job_id: UUID, number: int = 0) -> Follower | None:
-        """Return a reader who has seen that event last; None: the job isn't known here."""
-        ...
-
-    def forget_old(self) -> None:
-        """Let those go who wait for a job of which nothing has come for long."""
-        ...
-
-    def close(self) -> None:
-        """Let all readers go."""
-        ...
-
-
 class EventStreams:
     """The streams of all clients.
 
     Args:
-        feed: what is told.
+        feed: what is told of jobs that run here.
+        looks: what is told of all others.
         heartbeat_s: seconds between two comments while nothing comes.
         counted: told how many streams there are, at each change.
     """
@@ -70,11 +58,13 @@ class EventStreams:
     def __init__(
         self,
         feed: Followed,
+        looks: Looks,
         *,
         heartbeat_s: float = HEARTBEAT_S,
         counted: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._feed = feed
+        self._looks = looks
         self._heartbeat_s = heartbeat_s
         self._counted = counted
         self._open = 0
@@ -86,6 +76,7 @@ class EventStreams:
     async def stop(self, _: web.Application) -> None:
         """End all streams, so that the server needn't wait for them; for `on_shutdown`."""
         self._feed.close()
+        await self._looks.stop()
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Answer with the job's events as they come."""
@@ -96,39 +87,34 @@ class EventStreams:
                 "too many clients watch jobs here",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             )
-        follower = self._follower(request.match_info["job_id"], number)
-        response = web.StreamResponse(headers=_HEADERS)
         self._open += 1
         self._counted(self._open)
         try:
-            with follower, contextlib.suppress(ConnectionError, TimeoutError):
-                await response.prepare(request)
-                await _write(response, f"retry: {RETRY_MS}\n\n".encode())
-                await self._tell(response, follower)
+            with Watching(self._feed, self._looks, job_id_of(request), number) as watching:
+                await watching.begin()
+                return await self._stream(request, watching)
         finally:
             self._open -= 1
             self._counted(self._open)
+
+    async def _stream(self, request: web.Request, watching: Watching) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_HEADERS)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await response.prepare(request)
+            await _write(response, f"retry: {RETRY_MS}\n\n".encode())
+            await self._tell(response, watching)
         return response
 
-    def _follower(self, job_id: str, number: int) -> Follower:
-        follower = None
-        with contextlib.suppress(ValueError):
-            follower = self._feed.follow(UUID(job_id), number)
-        if follower is None:
-            message = f"this worker doesn't hold the job {job_id[:100]}"
-            raise ApiError(HTTPStatus.NOT_FOUND, message)
-        return follower
-
-    async def _tell(self, response: web.StreamResponse, follower: Follower) -> None:
+    async def _tell(self, response: web.StreamResponse, watching: Watching) -> None:
         while True:
-            if events := follower.take():
+            if events := watching.take():
                 await _write(response, b"".join(map(frame, events)))
-            if follower.over:
+            if watching.over:
                 await response.write_eof()
                 return
             try:
                 async with asyncio.timeout(self._heartbeat_s):
-                    await follower.changed.wait()
+                    await watching.changed.wait()
             except TimeoutError:
                 await _write(response, b":\n\n")
                 self._feed.forget_old()

@@ -158,6 +158,21 @@ async def test_a_claim_tells_a_rows_past(create_database: CreateDatabase, shape:
     assert first.queued_s >= second.queued_s >= 0
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_job_is_added_by_its_word(create_database: CreateDatabase, shape: str) -> None:
+    dsn, _ = await existing(create_database, shape)
+    async with opened(dsn) as database:
+        await database.owner.execute(
+            "select enqueue_job('image_fast', '{\"prompt\": \"x\"}', p_user_id => $1)", ALICE
+        )
+        added = await database.owner.fetchval(
+            "select count(*) from jobs where job_type::text = 'image_fast' and user_id = $1 "
+            "and metadata->>'prompt' = 'x'",
+            ALICE,
+        )
+    assert added == 1
+
+
 async def test_widened_check_is_announced_and_keeps_the_rest_out(
     create_database: CreateDatabase,
 ) -> None:

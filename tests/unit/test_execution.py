@@ -9,7 +9,6 @@ import pytest
 from execution_bench import PICTURE, Bench
 from scripted import a_job
 
-from daemon.execution import request_of
 from daemon.job_run import JobRun
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import (
@@ -24,6 +23,7 @@ from daemon.jobs import (
     Retry,
 )
 from daemon.values import EngineLostError, RunOutput, StepReport, StoreRejectedError
+from daemon.wishes import request_of
 
 
 def raises(error: Exception) -> Callable[..., Awaitable[Any]]:
@@ -159,6 +159,26 @@ async def test_the_database_stops_a_run(state: LeaseState, expected: list[Any]) 
     assert [finish.outcome for finish in bench.recorder.finishes] == expected
     assert hanging.stopped
     assert bench.admissions.inside == 0
+
+
+async def test_a_job_that_is_cancelled_here_stops_at_once() -> None:
+    """Without the database's word on its lease; others run on, and unknown ones are ignored."""
+    hanging, other = Hanging(), a_job()
+    bench = Bench(hanging)
+    job = a_job()
+    bench.executor.start(job, bench.leases.clock())
+    bench.executor.start(other, bench.leases.clock())
+    await hanging.begun.wait()
+
+    bench.executor.cancel(uuid4())
+    bench.executor.cancel(job.id)
+    await asyncio.wait(bench.executor._carriers, return_when=asyncio.FIRST_COMPLETED)
+
+    assert [(each.claim_id, each.outcome) for each in bench.recorder.finishes] == [
+        (job.claim_id, Cancelled())
+    ]
+    assert [run.job for run in bench.executor.runs.values()] == [other]
+    await bench.executor.drain(grace_s=0)
 
 
 async def test_the_hard_stop_releases_what_runs() -> None:

@@ -1,5 +1,6 @@
 """How jobs end, go back and come again, and for how long they can be looked at."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -200,3 +201,20 @@ def test_errors_show_no_secret(bench: FeedBench) -> None:
     bench.end(run, Failed("bearer abcdefgh12345678", ErrorCode.NETWORK_ERROR))
 
     assert "abcdefgh" not in str(bench.follow(run).take())
+
+
+def test_who_waits_for_a_job_hears_when_it_begins(bench: FeedBench) -> None:
+    """Each of them once, until he leaves; of no other job."""
+    run, heard = bench.run(), []
+    leave = [bench.feed.await_run(run.job.id, partial(heard.append, who)) for who in "abc"]
+    leave[1]()
+    bench.begin()
+    assert heard == []
+
+    bench.step(run)
+    bench.step(run)
+    assert heard == ["a", "c"]
+
+    for each in (leave[0], leave[2]):
+        each()
+    assert bench.feed._awaited == {}

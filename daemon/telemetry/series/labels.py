@@ -100,6 +100,9 @@ STORE_CALL = Label(
     "sweep",
     "beat_canary",
     "queue_summary",
+    "submit",
+    "look",
+    "cancel",
 )
 STORE_ERROR = Label("error", "no answer came, or the database refused", "unavailable", "rejected")
 ARTIFACT_CALL = Label("call", "the artifact store's method", "save", "remove", "check")

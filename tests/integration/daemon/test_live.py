@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,14 +11,13 @@ import httpx
 import pytest
 from daemon_process import Daemon
 from eventually import eventually
+from job_stream import WITHIN_S, watching
 from projects import Project
 from supabase import AsyncClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
-Told = tuple[int, str, Any]
-WITHIN_S = 60.0
 
 
 class Gate:
@@ -39,40 +37,6 @@ class Gate:
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path)
-
-
-class Stream:
-    """A job's events over HTTP."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self._lines = response.aiter_lines()
-
-    async def events(self) -> AsyncIterator[Told]:
-        """Return what is told until the stream ends."""
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(WITHIN_S):
-            async for line in self._lines:
-                if line:
-                    name, _, value = line.partition(": ")
-                    fields[name] = value
-                    continue
-                if "event" in fields:
-                    yield int(fields["id"]), fields["event"], json.loads(fields["data"])
-                fields = {}
-
-    async def rest(self) -> list[Told]:
-        return [event async for event in self.events()]
-
-
-@asynccontextmanager
-async def watching(worker: Daemon, job: UUID, seen: int = 0) -> AsyncIterator[Stream]:
-    """Open a job's stream after an event."""
-    async with (
-        httpx.AsyncClient(timeout=WITHIN_S, headers={"Last-Event-ID": str(seen)}) as client,
-        client.stream("GET", f"{worker.url}/jobs/{job}/events") as response,
-    ):
-        yield Stream(response)
 
 
 async def until_held(worker: Daemon) -> None:
@@ -159,7 +123,9 @@ async def test_a_stopping_worker_tells_its_watchers(direct: Project, daemon: Sta
                 told.append(event)
         assert await stopping == 0
 
-        assert told[-1][1:] == ("restarted", {"reason": "released"})
+        live = [event[1:] for event in told if event[0]]
+        assert live[-1] == ("restarted", {"reason": "released"})
+        assert {kind for number, kind, _ in told if number == 0} <= {"step"}
         assert await direct.status(job) == "queued"
 
 

@@ -168,3 +168,13 @@ async def test_a_restarted_stack_loses_no_result(daemon: StartDaemon, tmp_path: 
             await project.until(await project.insert(), "completed")
     finally:
         await server.stop()
+
+
+async def test_answers_over_http_need_no_database(daemon: StartDaemon, tmp_path: Path) -> None:
+    async with own_postgres(tmp_path) as (server, project), daemon(project) as running:
+        await server.stop()
+        async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+            response = await client.post("/chat", json={"message": "Hi", "system_prompt": ""})
+        assert response.json()["messages_used"] == [{"role": "user", "content": "Hi"}]
+        await server.start()
+        await project.reconnect()

@@ -9,7 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from daemon.job_types import Model
+from daemon.sections import ServerSettings
 from daemon.server.app import build_app
+from daemon.server.protection import Protection
 from daemon.server.reports import (
     DeviceReport,
     Health,
@@ -96,8 +98,12 @@ async def connect(daemon: Daemon) -> AsyncIterator[Connect]:
     """Start the application on a free port and return a client of it."""
     clients: list[Client] = []
 
-    async def connect(api_key: str | None = None) -> Client:
-        app = build_app(daemon, api_key=api_key, routes=daemon.extra_routes)
+    async def connect(
+        api_key: str | None = None, clock: Callable[[], float] = lambda: 0.0, **settings: Any
+    ) -> Client:
+        server = ServerSettings.model_validate({"api_key": api_key, **settings})
+        protection = Protection(server, clock=clock)
+        app = build_app(daemon, protection=protection, routes=daemon.extra_routes)
         client: Client = TestClient(TestServer(app))
         await client.start_server()
         clients.append(client)

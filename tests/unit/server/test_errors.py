@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from daemon.server.app import MAX_BODY_BYTES
+from daemon.sections import ServerSettings
 from daemon.server.errors import ApiError
 
 Client = TestClient[Any, Any]
@@ -74,7 +74,9 @@ async def test_failure_has_the_one_shape(
 
 async def test_too_large_body_is_refused(client: Client) -> None:
     """A body beyond the limit isn't kept in memory."""
-    response = await client.post("/body", data=io.BytesIO(b"x" * (MAX_BODY_BYTES + 1)))
+    response = await client.post(
+        "/body", data=io.BytesIO(b"x" * (ServerSettings().max_body_bytes + 1))
+    )
 
     assert response.status == 413
     assert await response.json() == failure("the request's body is too large", "PAYLOAD_TOO_LARGE")

@@ -1,91 +1,26 @@
 """A job's events over HTTP."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
-from scripted import a_job
+from event_stage import WITHIN_S, EventStage, block, parsed
 
-from daemon.feed import Feed
-from daemon.job_run import JobRun
-from daemon.jobs import Completed, Recorded, Released
 from daemon.server import events as module
-from daemon.server.app import build_app
-from daemon.server.events import EventStreams
-from daemon.values import StepReport
-
-Client = TestClient[Any, Any]
-NEVER_S = 3600.0
-WITHIN_S = 20.0
-
-
-class Stage:
-    """A worker's feed, one run in it, and the side server before both."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.feed = Feed(clock=lambda: self.time)
-        self.job = JobRun(a_job(), 0.0, lambda: 0.0)
-        self.counts: list[int] = []
-        self.client: Client
-        self.server: TestServer
-
-    async def serve(
-        self, reports: Any, heartbeat_s: float = NEVER_S, api_key: str | None = None
-    ) -> None:
-        streams = EventStreams(self.feed, heartbeat_s=heartbeat_s, counted=self.counts.append)
-        app = build_app(reports, api_key=api_key, routes=streams.routes())
-        app.on_shutdown.append(streams.stop)
-        self.server = TestServer(app)
-        self.client = TestClient(self.server)
-        await self.client.start_server()
-
-    def step(self, text: str = "", preview: bytes | None = None) -> None:
-        self.feed.stepped(self.job, StepReport("generating", 0.5, 1, 2, text, preview))
-
-    def end(self) -> None:
-        outcome = Completed({"response": "Hi"})
-        self.feed.ended(self.job, outcome, Recorded.RECORDED)
-
-    async def get(self, query: str = "", **headers: str) -> aiohttp.ClientResponse:
-        path = f"/jobs/{self.job.job.id}/events{query}"
-        return await self.client.get(path, headers=headers)
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
+async def stage() -> AsyncIterator[EventStage]:
+    stage = EventStage()
     stage.step()
     yield stage
     if hasattr(stage, "client"):
         await stage.client.close()
 
 
-async def block(response: aiohttp.ClientResponse) -> list[str]:
-    """Return the lines up to the next blank one."""
-    lines: list[str] = []
-    async with asyncio.timeout(WITHIN_S):
-        while line := (await response.content.readline()).decode().rstrip("\n"):
-            lines.append(line)
-    return lines
-
-
-def parsed(text: str) -> list[tuple[int, str, Any]]:
-    """Return the events of a whole stream."""
-    found = []
-    for each in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in each.splitlines() if ": " in line)
-        if "event" in fields:
-            found.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
-    return found
-
-
-async def test_a_stream_tells_what_comes_and_ends(stage: Stage, daemon: Any) -> None:
+async def test_a_stream_tells_what_comes_and_ends(stage: EventStage, daemon: Any) -> None:
     """Earlier events at once, later ones as they come, and nothing after the end."""
     await stage.serve(daemon)
     response = await stage.get()
@@ -119,7 +54,7 @@ async def test_a_stream_tells_what_comes_and_ends(stage: Stage, daemon: Any) -> 
     ],
 )
 async def test_who_comes_back_gets_the_rest(
-    stage: Stage, daemon: Any, query: str, headers: dict[str, str]
+    stage: EventStage, daemon: Any, query: str, headers: dict[str, str]
 ) -> None:
     """By the browser's header, or in the address; the header is the newer one."""
     await stage.serve(daemon)
@@ -151,7 +86,7 @@ async def test_who_comes_back_gets_the_rest(
     ],
 )
 async def test_refusals_have_the_one_shape(
-    stage: Stage, daemon: Any, path: str, headers: dict[str, str], status: int, code: str
+    stage: EventStage, daemon: Any, path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     """Unknown job, missing key, an id that no event has."""
     await stage.serve(daemon, api_key="k3y")
@@ -163,7 +98,7 @@ async def test_refusals_have_the_one_shape(
     assert (body["success"], body["error_code"]) == (False, code)
 
 
-async def test_a_silent_stream_has_a_heartbeat(stage: Stage, daemon: Any) -> None:
+async def test_a_silent_stream_has_a_heartbeat(stage: EventStage, daemon: Any) -> None:
     """Comments, which clients ignore, for as long as nothing comes."""
     await stage.serve(daemon, heartbeat_s=0.001)
     response = await stage.get()
@@ -173,7 +108,7 @@ async def test_a_silent_stream_has_a_heartbeat(stage: Stage, daemon: Any) -> Non
     assert [await block(response) for _ in range(3)] == [[":"]] * 3
 
 
-async def test_a_client_that_is_gone_is_noticed(stage: Stage, daemon: Any) -> None:
+async def test_a_client_that_is_gone_is_noticed(stage: EventStage, daemon: Any) -> None:
     """At the next heartbeat at the latest; nobody is called for it any more."""
     await stage.serve(daemon, heartbeat_s=0.001)
     response = await stage.get()
@@ -186,20 +121,7 @@ async def test_a_client_that_is_gone_is_noticed(stage: Stage, daemon: Any) -> No
     assert stage.feed._journals[stage.job.job.id].wakes == ()
 
 
-async def test_a_job_of_which_nothing_comes_lets_its_reader_go(stage: Stage, daemon: Any) -> None:
-    """It went back to the queue, and another worker may have it by now."""
-    await stage.serve(daemon, heartbeat_s=0.001)
-    response = await stage.get()
-    stage.feed.ended(stage.job, Released("stops"), Recorded.RECORDED)
-    stage.time += 3600
-
-    told = parsed(await asyncio.wait_for(response.text(), WITHIN_S))
-
-    assert told[-1][1:] == ("restarted", {"reason": "released"})
-    assert (await stage.get()).status == 404
-
-
-async def test_stopping_ends_the_streams_at_once(stage: Stage, daemon: Any) -> None:
+async def test_stopping_ends_the_streams_at_once(stage: EventStage, daemon: Any) -> None:
     """In good order, so that the server needn't wait for its time-out and cut them."""
     await stage.serve(daemon)
     streams = [await stage.get() for _ in range(3)]
@@ -213,7 +135,7 @@ async def test_stopping_ends_the_streams_at_once(stage: Stage, daemon: Any) -> N
 
 
 async def test_a_full_house_is_503(
-    stage: Stage, daemon: Any, monkeypatch: pytest.MonkeyPatch
+    stage: EventStage, daemon: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one is told when to come back."""
     monkeypatch.setattr(module, "MAX_STREAMS", 1)
@@ -226,7 +148,7 @@ async def test_a_full_house_is_503(
 
 
 async def test_a_client_that_takes_nothing_is_cut_off(
-    stage: Stage, daemon: Any, monkeypatch: pytest.MonkeyPatch
+    stage: EventStage, daemon: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds neither the job nor the others up, and not its place for ever."""
     monkeypatch.setattr(module, "WRITE_S", 0.05)
@@ -242,7 +164,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
     response.close()
 
 
-async def test_half_a_character_breaks_nothing(stage: Stage, daemon: Any) -> None:
+async def test_half_a_character_breaks_nothing(stage: EventStage, daemon: Any) -> None:
     """A model may say a lone surrogate; the stream stays UTF-8."""
     await stage.serve(daemon)
     stage.step("\ud83d!")

@@ -1,0 +1,176 @@
+"""The composition: what stands behind each port, built from the settings. `app` runs it."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from daemon.admission import GpuAdmissions
+from daemon.answering import Answering, Connected
+from daemon.artifacts.inline import InlineArtifacts
+from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
+from daemon.engine_events import EngineEvents
+from daemon.engines.factory import engine_factory
+from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
+from daemon.engines.pool import EnginePool
+from daemon.enhancement import Enhancement, Preparing
+from daemon.execution import Execution
+from daemon.executor import Executor
+from daemon.feed import Feed
+from daemon.foretelling import Foreteller
+from daemon.intake import Intake
+from daemon.job_run import JobRun
+from daemon.job_types import Model
+from daemon.leases import Leases
+from daemon.model_specs import host_bytes_of, specs_from
+from daemon.observed import ObservedStore
+from daemon.observed_artifacts import ObservedArtifacts
+from daemon.parts import Parts
+from daemon.progress import ProgressWriter
+from daemon.quarantine import Quarantine
+from daemon.resolving import resolver
+from daemon.run_events import RunEvents
+from daemon.scheduling.models import DeviceSpec, check_fits
+from daemon.scheduling.scheduler import Scheduler
+from daemon.settings import Settings
+from daemon.startup import StartupError
+from daemon.store.outbox import Outbox
+from daemon.telemetry.gpu import UsedMemory
+from daemon.telemetry.host import available_memory
+from daemon.telemetry.metrics import Metrics
+from daemon.values import WorkerIdentity
+from daemon.wakeups.proof import ProofOfLife, ProofTimes
+from daemon.wakeups.sweep import SweepTimer
+
+_log = structlog.get_logger("daemon.building")
+
+
+def build(
+    settings: Settings,
+    worker: WorkerIdentity,
+    devices: tuple[DeviceSpec, ...],
+    metrics: Metrics,
+    feed: Feed,
+) -> Parts:
+    """Build the parts; nothing is connected or started yet.
+
+    Raises:
+        StartupError: models and devices don't go together, or there is no device.
+    """
+    loop = asyncio.get_running_loop()
+    store = ObservedStore(make_store(settings), metrics.store_call)
+    pool, admissions = _gpu(settings, devices, metrics)
+    leases = _leases(settings, metrics)
+    progress = ProgressWriter(store, leases.apply)
+    runs: dict[str, JobRun] = {}
+    foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
+    events = RunEvents(metrics, foreteller, onlookers=[feed.stepped], enders=[feed.ended])
+    company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
+    has_chat = Model.CHAT in settings.enabled_models
+    execution = Execution(
+        resolve=resolver(settings),
+        leases=leases,
+        admissions=company,
+        artifacts=ObservedArtifacts(make_artifacts(settings), metrics.artifacts),
+        progress=progress,
+        recorder=(outbox := Outbox(store)),
+        events=events,
+        enhancement=Enhancement(company, settings.enhance, available=has_chat),
+        look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
+    )
+    executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set, runs=runs)
+    proof = ProofOfLife(store.beat_canary, sources := make_sources(settings), _times(settings))
+    intake = Intake(
+        store=store,
+        worker=worker,
+        demand=company.demand,
+        starter=executor,
+        sweeps=(sweeps := _sweep_timer(settings, proof)),
+        lease_s=settings.leases.duration_s,
+        events=events,
+        found=proof.found,
+        wake=wake,
+    )
+    admissions.demand_changed = wake.set
+    return Parts(
+        store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
+        _answering(settings, executor, events), intake, sources, proof, sweeps, foreteller,
+        make_broadcaster(settings, feed, metrics.live),
+    )  # fmt: skip
+
+
+def _leases(settings: Settings, metrics: Metrics) -> Leases:
+    def make() -> ObservedStore:
+        return ObservedStore(make_store(settings, pool_size=1), metrics.store_call)
+
+    return Leases(make, settings.leases)
+
+
+def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Answering:
+    """Return who answers requests: in the rows' way, but for lease, row and feed."""
+    answering = Answering(executor, settings.server.max_requests)
+    rows, connected = executor.execution, Connected()
+    answering.carried_by(
+        replace(
+            rows,
+            leases=connected,
+            artifacts=InlineArtifacts(rows.artifacts, answering.is_inline),
+            progress=connected,
+            recorder=answering,
+            events=replace(events, onlookers=[answering.stepped], enders=[]),
+            look_again_in=lambda _: None,
+            interactive=True,
+        )
+    )
+    return answering
+
+
+def _gpu(
+    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics
+) -> tuple[EnginePool, GpuAdmissions]:
+    specs = specs_from(settings.enabled_models)
+    if misfits := check_fits(specs, devices):
+        raise StartupError("\n".join(misfits))
+    pool = EnginePool(engine_factory(settings, _engine_said), memory_back=_memory_back(settings))
+    scheduler = Scheduler(
+        specs,
+        devices,
+        max_pass_over_s=settings.max_pass_over_s,
+        preload=settings.preload,
+        host_bytes=host_bytes_of(settings.device, available_memory()),
+    )
+    admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
+    events = EngineEvents(admissions, metrics)
+    admissions.engine_leaks = events.engine_leaks
+    pool.report_to(events)
+    return pool, admissions
+
+
+def _memory_back(settings: Settings) -> MemoryBack:
+    """Return who knows when an engine's memory is free: the driver, if the device has one."""
+    if settings.device.simulate_gb is not None:
+        return AtOnce()
+    elsewhere = {
+        model.value
+        for model, chosen in settings.models.items()
+        if chosen.device == "cpu" or chosen.runner == "fake"
+    }
+    return DriverMemory(UsedMemory(), on_device=lambda model: model not in elsewhere)
+
+
+def _times(settings: Settings) -> ProofTimes:
+    wakeups = settings.wakeups
+    return ProofTimes(interval_s=wakeups.canary_interval_s, within_s=wakeups.canary_within_s)
+
+
+def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
+    return SweepTimer(
+        settings.wakeups.sweep_interval_s,
+        settings.wakeups.sweep_interval_blind_s,
+        any_proven=proof.any_proven,
+    )
+
+
+def _engine_said(model: str, line: str) -> None:
+    """Log what an engine writes; a library's chatter is for those who look for it."""
+    _log.debug("engine", model=model, line=line)
