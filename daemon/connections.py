@@ -6,7 +6,7 @@ from daemon.artifacts.local import LocalArtifacts
 from daemon.artifacts.supabase import SupabaseArtifacts
 from daemon.broadcaster import Broadcaster, BroadcastEvents
 from daemon.feed import Feed
-from daemon.ports import ArtifactStore, JobStore
+from daemon.ports import ArtifactStore, Database
 from daemon.realtime_http import RealtimeHttp
 from daemon.settings import Settings
 from daemon.startup import StartupError
@@ -17,7 +17,7 @@ from daemon.wakeups.proof import ProvableSource
 from daemon.wakeups.realtime import BroadcastSource, RealtimeSource
 
 
-def make_store(settings: Settings, pool_size: int | None = None) -> JobStore:
+def make_store(settings: Settings, pool_size: int | None = None) -> Database:
     """Return the store that the settings name; a direct connection wins.
 
     Raises:

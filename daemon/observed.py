@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from daemon.job_rows import JobRow, NewJob, Submitted
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
-from daemon.ports import JobStore
+from daemon.ports import Database
 from daemon.values import (
     Backlog,
     Canary,
@@ -44,7 +45,7 @@ class StoreHealth:
 class ObservedStore:
     """Passes every call on to `store`, and tells `seen` how it went."""
 
-    store: JobStore
+    store: Database
     seen: CallSeen
     health: StoreHealth = field(default_factory=StoreHealth)
     clock: Callable[[], float] = time.monotonic
@@ -83,6 +84,18 @@ class ObservedStore:
     async def queue_summary(self) -> list[Backlog]:
         """See `JobStore.queue_summary`."""
         return await self._watched("queue_summary", self.store.queue_summary())
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """See `JobDesk.submit`."""
+        return await self._watched("submit", self.store.submit(job))
+
+    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """See `JobDesk.look`."""
+        return await self._watched("look", self.store.look(job_ids))
+
+    async def cancel(self, job_id: UUID) -> str | None:
+        """See `JobDesk.cancel`."""
+        return await self._watched("cancel", self.store.cancel(job_id))
 
     async def aclose(self) -> None:
         """See `JobStore.aclose`."""

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import asyncpg
 
+from daemon.job_rows import JobRow, NewJob, Submitted
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
-from daemon.store import rows
+from daemon.store import desk, rows
 from daemon.traces import Arrival
 from daemon.values import (
     Backlog,
@@ -103,6 +104,26 @@ class PostgresStore:
         """Count what is queued and processing, by job type."""
         found = await self._call("select * from public.queue_summary()")
         return [rows.backlog_of(row) for row in found]
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Add a job, unless there is one of that id."""
+        [row] = await self._call(
+            "select * from public.submit_job($1, $2, $3, $4, $5)",
+            job.id,
+            rows.clean(job.job_type),
+            desk.metadata_text(job),
+            job.user_id,
+            job.fingerprint,
+        )
+        return desk.submitted_of(row)
+
+    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """Return the rows of those that exist."""
+        return desk.job_rows(await self._call("select * from public.read_jobs($1)", list(job_ids)))
+
+    async def cancel(self, job_id: UUID) -> str | None:
+        """Cancel an unfinished job; return the status that it has now, None: there is none."""
+        return desk.status_of(await self._call("select * from public.withdraw_job($1)", job_id))
 
     async def arrivals(self, within_s: float, limit: int) -> list[Arrival]:
         """Return what was asked for in the last so many seconds: the first `limit`, in order.

@@ -48,6 +48,9 @@ _FUNCTIONS = (
     "beat_canary",
     "queue_summary",
     "export_trace",
+    "submit_job",
+    "read_jobs",
+    "withdraw_job",
     "ourvidz_schema_version",
 )
 _LONGEST_INT = 300
@@ -176,14 +179,14 @@ def clean(value: Any) -> Any:
 def job_of(row: Row) -> Job:
     """Read a claimed row. The author's JSON may be anything, and never makes this fail."""
     return Job(
-        id=_uuid(row["id"]),
-        user_id=None if row["user_id"] is None else _uuid(row["user_id"]),
+        id=uuid_of(row["id"]),
+        user_id=None if row["user_id"] is None else uuid_of(row["user_id"]),
         job_type=row["job_type"],
         request=_request_of(row["metadata"]),
-        claim_id=_uuid(row["claim_id"]),
+        claim_id=uuid_of(row["claim_id"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
-        created_at=_time(row["created_at"]),
+        created_at=time_of(row["created_at"]),
         original_prompt=row["original_prompt"],
         hinted_s=row["hinted_s"],
         engine_losses=row["engine_losses"],
@@ -193,20 +196,23 @@ def job_of(row: Row) -> Job:
 
 
 def _request_of(metadata: str | None) -> Any:
-    if metadata is None:
-        return {}
+    # What can't be read fails as any request that isn't an object does: this job alone, with its
+    # own message.
+    return {} if metadata is None else json_of(metadata)
+
+
+def json_of(text: str) -> Any:
+    """Read JSON of whatever size and depth; what is nested too deeply stays text."""
     try:
-        if not _LONGER_INT.search(metadata):
-            return msgspec.json.decode(metadata)
+        if not _LONGER_INT.search(text):
+            return msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError):
         # The other reader takes more: numbers beyond a float's range.
         pass
     try:
-        return json.loads(metadata, parse_int=_int)
+        return json.loads(text, parse_int=_int)
     except (ValueError, RecursionError):
-        # Nested too deeply. As text it fails as any request that isn't an object does: this job
-        # alone, with its own message.
-        return metadata
+        return text
 
 
 def _int(digits: str) -> int | float:
@@ -215,12 +221,12 @@ def _int(digits: str) -> int | float:
 
 def lease_states(rows: Sequence[Row]) -> dict[UUID, LeaseState]:
     """Read the answer of `renew_leases` and `report_progress`."""
-    return {_uuid(row["claim_id"]): LeaseState(row["state"]) for row in rows}
+    return {uuid_of(row["claim_id"]): LeaseState(row["state"]) for row in rows}
 
 
 def recorded(rows: Sequence[Row]) -> dict[UUID, Recorded]:
     """Read the answer of `finish_jobs`."""
-    return {_uuid(row["claim_id"]): Recorded(row["state"]) for row in rows}
+    return {uuid_of(row["claim_id"]): Recorded(row["state"]) for row in rows}
 
 
 def sweep_result(row: Row) -> SweepResult:
@@ -250,10 +256,12 @@ def arrival_of(row: Row) -> Arrival:
     )
 
 
-def _uuid(value: UUID | str) -> UUID:
+def uuid_of(value: UUID | str) -> UUID:
+    """Read an id."""
     # asyncpg's own class compares equal, but prints and pickles as another.
     return UUID(value) if isinstance(value, str) else UUID(int=value.int)
 
 
-def _time(value: datetime | str) -> datetime:
+def time_of(value: datetime | str) -> datetime:
+    """Read a moment."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value

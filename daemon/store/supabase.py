@@ -9,9 +9,10 @@ from uuid import UUID
 import httpx
 
 from daemon.credentials import EXPIRED, Credentials, says_expired
+from daemon.job_rows import JobRow, NewJob, Submitted
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.migrate import mismatch
-from daemon.store import rows
+from daemon.store import desk, rows
 from daemon.values import (
     Backlog,
     Canary,
@@ -103,6 +104,27 @@ class SupabaseStore:
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""
         return [rows.backlog_of(row) for row in await self._call("queue_summary", {})]
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Add a job, unless there is one of that id."""
+        arguments = {
+            "p_job_id": str(job.id),
+            "p_job_type": rows.clean(job.job_type),
+            "p_metadata": json.loads(desk.metadata_text(job)),
+            "p_user_id": None if job.user_id is None else str(job.user_id),
+            "p_fingerprint": job.fingerprint,
+        }
+        [row] = await self._call("submit_job", arguments)
+        return desk.submitted_of(row)
+
+    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """Return the rows of those that exist."""
+        arguments = {"p_job_ids": [str(job_id) for job_id in job_ids]}
+        return desk.job_rows(await self._call("read_jobs", arguments))
+
+    async def cancel(self, job_id: UUID) -> str | None:
+        """Cancel an unfinished job; return the status that it has now, None: there is none."""
+        return desk.status_of(await self._call("withdraw_job", {"p_job_id": str(job_id)}))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -19,6 +19,9 @@ WORKER_CALLS = [
     "select * from queue_summary()",
     "select ourvidz_schema_version()",
     "select * from export_trace(now() - interval '1 day', now())",
+    "select * from submit_job(gen_random_uuid(), 'chat', '{}')",
+    "select * from read_jobs(array[gen_random_uuid()])",
+    "select * from withdraw_job(gen_random_uuid())",
     "select prune_job_runs('1 day')",
     "select prune_finished_jobs('1 day')",
 ]

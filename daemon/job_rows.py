@@ -1,0 +1,72 @@
+"""A row as somebody outside the worker sees it, and a row that he asks for. Pure values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from daemon.jobs import Status
+
+FINISHED: frozenset[str] = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+"""A row with one of these doesn't change any more, unless the backend queues it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be added under a given id.
+
+    Attributes:
+        id: of the row; the same one again adds nothing.
+        job_type: one of `daemon.job_types`.
+        metadata: the request.
+        user_id: whose job it is; None: nobody's.
+        fingerprint: what tells this request from another one with the same id.
+    """
+
+    id: UUID
+    job_type: str
+    metadata: Mapping[str, Any]
+    user_id: UUID | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a `NewJob`.
+
+    Attributes:
+        created: it was added by this call.
+        same: the row of that id was asked for with the same fingerprint.
+        status: of the row, now.
+    """
+
+    created: bool
+    same: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A row without its request. `status` may be a word of an existing table that isn't ours."""
+
+    id: UUID
+    job_type: str
+    status: str
+    progress: int
+    current_step: str | None
+    estimated_completion: datetime | None
+    result: Any
+    """JSON; None until it is completed."""
+    error: str | None
+    error_code: str | None
+    attempts: int
+    max_attempts: int
+    created_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be expected of it."""
+        return self.status in FINISHED
