@@ -87,7 +87,12 @@ def _says(values: Any, path: list[str]) -> bool:
 
 def _variable(path: str) -> str | None:
     """Return the variable that sets the path: of its own, or JSON of a table around it."""
-    names = {name.upper(): name for name, value in os.environ.items() if value}
+    # A short name that is empty counts as not set.
+    names = {
+        name.upper(): name
+        for name, value in os.environ.items()
+        if value or name.upper().startswith("OURVIDZ_")
+    }
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         for name in variables_of(".".join(parts[:length])):

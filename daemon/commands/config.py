@@ -16,7 +16,9 @@ def config_group() -> None:
 @json_option
 @click.pass_obj
 def show_command(given: Given, changed: bool, as_json: bool) -> None:
-    """Show what is in effect, and where each value came from; secrets are masked.
+    """Show what is in effect, and where it came from.
+
+    Secrets are masked.
 
     \b
     ourvidz-worker config show --changed
@@ -50,9 +52,10 @@ def show_command(given: Given, changed: bool, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def check_command(given: Given, as_json: bool) -> None:
-    """Say all that is wrong with the settings; nothing is started and nobody is asked.
+    """Say all that is wrong with the settings.
 
-    Exit status 1 when something is. `doctor` also asks the database, the project and the GPU.
+    Nothing is started and nobody is asked. Exit status 1 when something
+    is. `doctor` also asks the database, the project and the GPU.
     """
     from daemon.setting_check import problems_of
 
@@ -71,7 +74,7 @@ def check_command(given: Given, as_json: bool) -> None:
 @click.option("--example", is_flag=True, help="An example of the TOML file instead of the page.")
 @json_option
 def reference_command(example: bool, as_json: bool) -> None:
-    """Print every setting: path, variable, type, default, and what it does.
+    """Print every setting, and what it does.
 
     \b
     ourvidz-worker config reference --example > ourvidz-worker.toml

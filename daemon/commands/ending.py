@@ -10,7 +10,7 @@ import click
 
 from daemon.commands.files import download
 from daemon.commands.following import display, follow
-from daemon.commands.outcomes import TIMED_OUT, answer_of, artifacts_of, exit_status
+from daemon.commands.outcomes import TIMED_OUT, answer_of, artifacts_of, exit_status, how_to_go_on
 from daemon.commands.output import note, printable
 
 if TYPE_CHECKING:
@@ -36,14 +36,6 @@ async def wait_for(
         return TIMED_OUT
     await _say(job.row, as_json=as_json, output=output)
     return exit_status(job.row)
-
-
-def how_to_go_on(job_id: UUID) -> str:
-    """Say that a job goes on, how to watch it, and how to end it."""
-    return (
-        f"the job goes on. Watch it: ourvidz-worker jobs watch {job_id}\n"
-        f"Cancel it: ourvidz-worker jobs cancel {job_id}"
-    )
 
 
 async def _say(row: "JobRow", *, as_json: bool, output: Path | None) -> None:

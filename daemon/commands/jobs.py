@@ -9,8 +9,7 @@ from uuid import UUID
 import click
 
 from daemon.commands.desk import dsn_option, operators
-from daemon.commands.ending import how_to_go_on, wait_for
-from daemon.commands.outcomes import STATUSES, job_json
+from daemon.commands.outcomes import STATUSES, how_to_go_on, job_json
 from daemon.commands.output import json_option, json_text, note, show_table, tell
 from daemon.commands.running import INTERRUPTED, Given, UserError, run
 from daemon.job_types import JOB_TYPES
@@ -121,6 +120,8 @@ def watch_command(given: Given, /, **options: Any) -> None:
     job_id: UUID | None = options["job_id"]
 
     async def watched() -> int:
+        from daemon.commands.ending import wait_for
+
         async with operators(given, options["dsn"]) as desk:
             if job_id is None:
                 from daemon.commands.watching import watch_all

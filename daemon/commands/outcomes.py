@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 if TYPE_CHECKING:
     from daemon.job_rows import JobRow
@@ -60,6 +61,14 @@ def artifacts_of(result: Any) -> list[Mapping[str, Any]]:
     if not isinstance(found, list):
         return []
     return [each for each in found if isinstance(each, Mapping) and "path" in each]
+
+
+def how_to_go_on(job_id: UUID) -> str:
+    """Say that a job goes on, how to watch it, and how to end it."""
+    return (
+        f"the job goes on. Watch it: ourvidz-worker jobs watch {job_id}\n"
+        f"Cancel it: ourvidz-worker jobs cancel {job_id}"
+    )
 
 
 def state_of(row: "JobRow") -> str:

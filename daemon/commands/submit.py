@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from daemon.commands.desk import dsn_option, operators
-from daemon.commands.ending import how_to_go_on, wait_for
+from daemon.commands.outcomes import how_to_go_on
 from daemon.commands.output import json_option, note, tell
 from daemon.commands.request import request_of
 from daemon.commands.running import INTERRUPTED, Given, run
@@ -68,6 +68,8 @@ def submit_command(given: Given, /, **options: Any) -> None:
 async def _submit(
     given: Given, request: dict[str, Any], added: list[UUID], options: dict[str, Any]
 ) -> int:
+    from daemon.commands.ending import wait_for
+
     as_json = options["as_json"]
     async with operators(given, options["dsn"]) as desk:
         job_id = await desk.add(options["job_type"], request, options["user"], options["priority"])

@@ -60,7 +60,7 @@ def _answered(answer: httpx.Response, url: str) -> Finding:
             "set SUPABASE_KEY to a key of this project (its settings, API keys)",
         )
     if code.startswith("PGRST30"):
-        return failed("project", f"{host} refuses the token: {message}", _TOKEN_ADVICE)
+        return failed("project", f"{host} refuses the token ({message})", _TOKEN_ADVICE)
     if code == "PGRST202":
         return failed(
             "project",

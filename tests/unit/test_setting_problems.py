@@ -27,8 +27,10 @@ def problems(config: Path | None = None) -> list[str]:
     [
         (
             "[server]\nprot = 1",
-            "server.prot: there is no such setting; did you mean server.port? "
-            "[OURVIDZ_SERVER__PROT]",
+            (
+                "server.prot: there is no such setting; did you mean server.port? "
+                "[OURVIDZ_SERVER__PROT]"
+            ),
         ),
         (
             "port = 1",
@@ -36,14 +38,18 @@ def problems(config: Path | None = None) -> list[str]:
         ),
         (
             "[models.chat]\nbudget = 1",
-            "models.chat.budget: there is no such setting; did you mean models.chat.budget_gb? "
-            "[OURVIDZ_MODELS__CHAT__BUDGET]",
+            (
+                "models.chat.budget: there is no such setting; did you mean models.chat.budget_gb? "
+                "[OURVIDZ_MODELS__CHAT__BUDGET]"
+            ),
         ),
         ("[zzzz]\nqqqqq = 1", "zzzz: there is no such setting [OURVIDZ_ZZZZ]"),
         (
             '[supabase]\nkey = ["a"]',
-            "supabase.key: Input should be a valid string [OURVIDZ_SUPABASE__KEY, SUPABASE_KEY, "
-            "SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_KEY, SUPABASE_ANON_KEY]",
+            (
+                "supabase.key: Input should be a valid string [OURVIDZ_SUPABASE__KEY, "
+                "SUPABASE_KEY, SUPABASE_SERVICE_ROLE_KEY, SUPABASE_SERVICE_KEY, SUPABASE_ANON_KEY]"
+            ),
         ),
     ],
 )
@@ -99,8 +105,10 @@ def test_values_that_are_no_json_are_told_beside_all_else(
     assert found[1:] == [
         "enhance: OURVIDZ_ENHANCE is not valid JSON",
         "preload: OURVIDZ_PRELOAD is not valid JSON",
-        "server.port: Input should be a valid integer, unable to parse string as an integer "
-        "[OURVIDZ_SERVER__PORT]",
+        (
+            "server.port: Input should be a valid integer, unable to parse string as an integer "
+            "[OURVIDZ_SERVER__PORT]"
+        ),
     ]
 
 
@@ -124,6 +132,7 @@ def test_each_value_says_where_it_came_from(
     config = tmp_path / "worker.toml"
     config.write_text('max_held = 7\n[server]\nport = 1\n[models.chat]\npath = "here"\n')
     monkeypatch.setenv("OURVIDZ_SERVER__PORT", "2")
+    monkeypatch.setenv("OURVIDZ_MODELS__SDXL__PATH", "")
     monkeypatch.setenv("OURVIDZ_STOP", '{"grace_s": 3}')
     monkeypatch.setenv("SUPABASE_ANON_KEY", "hush-anon")
     monkeypatch.setenv("SUPABASE_KEY", "hush-key")
@@ -136,6 +145,7 @@ def test_each_value_says_where_it_came_from(
     assert found["worker_type"].source == "command line"
     assert found["leases.margin_s"].source == "default"
     assert found["models.chat.path"].source == f"file {config}"
+    assert found["models.sdxl.path"].source == "OURVIDZ_MODELS__SDXL__PATH"
     assert found["models.chat.budget_gb"].source == "default"
     assert (found["supabase.key"].value, found["supabase.key"].source) == ("***", "SUPABASE_KEY")
     assert found["server.api_key"].value is None
