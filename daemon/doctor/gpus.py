@@ -31,7 +31,19 @@ async def look(settings: Settings, read: Callable[[], tuple[GpuSample, ...]]) ->
     totals = [sample.memory_total for sample in samples if sample.memory_total]
     if not totals:
         return [failed("gpu", "the driver shows no GPU", _DRIVER)]
-    return [*(_gpu(sample) for sample in samples), *_budgets(settings, totals)]
+    driver = await asyncio.to_thread(_driver)
+    return [*driver, *(_gpu(sample) for sample in samples), *_budgets(settings, totals)]
+
+
+def _driver() -> list[Finding]:
+    """Return the driver's version; nothing where it can't be asked."""
+    try:
+        import pynvml
+
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except Exception:  # noqa: BLE001 -- the GPUs have been read: the version is only nice to know
+        return []
+    return [ok("driver", f"NVIDIA {version.decode() if isinstance(version, bytes) else version}")]
 
 
 def _gpu(sample: GpuSample) -> Finding:
