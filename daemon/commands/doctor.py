@@ -27,7 +27,7 @@ def doctor_command(given: Given, as_json: bool) -> None:
     from daemon.doctor.examination import examination
 
     quiet()
-    found: list[Finding] = run(lambda: examination(given))
+    found: list[Finding] = run(lambda: examination(*given))
     bad = any(finding.verdict == "failed" for finding in found)
     if as_json:
         checks = [

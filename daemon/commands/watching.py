@@ -28,11 +28,19 @@ async def watch_all(
     desk: "Operators", *, as_json: bool, timeout_s: float | None, poll_s: float = POLL_S
 ) -> None:
     """Show jobs and what becomes of them until the time is over, or for ever."""
-    look = _Look(desk)
+    from daemon.values import StoreUnavailableError
+
+    look, seen = _Look(desk), False
     with contextlib.suppress(TimeoutError), _shown(as_json=as_json) as show:
         async with asyncio.timeout(timeout_s):
             while True:
-                show(await look())
+                try:
+                    show(await look())
+                    seen = True
+                except StoreUnavailableError:
+                    # As in following one job: only the first look must work.
+                    if not seen:
+                        raise
                 await asyncio.sleep(poll_s)
 
 

@@ -4,11 +4,12 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from daemon.commands.running import Given
 from daemon.doctor import database, gpus, host, models, project, storage, wakeups
 from daemon.doctor.findings import Check, Finding, clean, examine, failed, ok
 from daemon.setting_check import problems_of
@@ -30,11 +31,19 @@ class Instruments:
     gpus: Gpus = field(default_factory=lambda: Nvml(os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
-async def examination(given: Given, instruments: Instruments | None = None) -> list[Finding]:
-    """Look at everything; return what was found, free of secrets."""
-    found = _configuration(given)
+async def examination(
+    config: Path | None, overrides: Mapping[str, Any], instruments: Instruments | None = None
+) -> list[Finding]:
+    """Look at everything; return what was found, free of secrets.
+
+    Args:
+        config: the settings' file.
+        overrides: what goes over file and environment.
+        instruments: what the world is read by.
+    """
+    found = _configuration(config, overrides)
     with contextlib.suppress(SettingsError):  # All that is wrong has been found above.
-        settings = load_settings(*given)
+        settings = load_settings(config, overrides)
         hide_secrets(settings)
         found += await examine(checks_of(settings, instruments or Instruments()))
     return [clean(finding) for finding in found]
@@ -61,11 +70,11 @@ def hide_secrets(settings: Settings) -> None:
             register_secret(secret.get_secret_value())
 
 
-def _configuration(given: Given) -> list[Finding]:
+def _configuration(config: Path | None, overrides: Mapping[str, Any]) -> list[Finding]:
     # Whether models are there is looked at more closely by a check of its own.
-    problems = [each for each in problems_of(*given) if not _MISSING_MODEL.match(each)]
+    problems = [each for each in problems_of(config, overrides) if not _MISSING_MODEL.match(each)]
     if not problems:
-        where = f"{given.config} and environment" if given.config else "environment alone"
+        where = f"{config} and environment" if config else "environment alone"
         return [ok("configuration", f"the settings are right ({where})")]
     advice = "docs/configuration.md has every setting"
     return [failed("configuration", problem, advice) for problem in problems]

@@ -1,9 +1,7 @@
 """The doctor on real projects: healthy ones, and with each thing broken in turn."""
 
 import json
-import socket
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,61 +10,14 @@ import pytest
 import pytest_asyncio
 from command_line import CommandLine
 from daemon_process import USUAL
+from patients import Patient, bad, verdicts
 from projects import Project
 
-from daemon.commands.running import Given
-from daemon.doctor.examination import Instruments, examination
-from daemon.doctor.findings import Finding
-from daemon.settings import merged
-from daemon.telemetry.gpu import GpuSample
 from devstack.postgres import Postgres
 from devstack.stack import Stack
 from devstack.tokens import mint
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-GIB = 2**30
-NAMES = {"DATABASE_URL", "WORKER_API_KEY", "XDG_CACHE_HOME"}
-
-USED = {
-    "url": ("supabase", "url"),
-    "key": ("supabase", "key"),
-    "token": ("supabase", "token"),
-    "dsn": ("database", "dsn"),
-}
-
-
-class Patient:
-    """A project's settings, one of which is broken for a test."""
-
-    def __init__(self, project: Project, folder: Path) -> None:
-        self.project = project
-        environment = project.environment
-        fake = {"runner": "fake", "path": ""}
-        self.settings: dict[str, Any] = {
-            "database": {"dsn": environment.get("DATABASE_URL")},
-            "supabase": {
-                "url": environment.get("SUPABASE_URL"),
-                "key": environment.get("SUPABASE_KEY"),
-                "token": environment.get("SUPABASE_WORKER_TOKEN"),
-            },
-            "models": {name: dict(fake) for name in ("chat", "sdxl", "wan", "video")},
-            "device": {"simulate_gb": 48},
-            "server": {"port": 0},
-            "state_dir": str(folder / "state"),
-        }
-        if project.files is not None:
-            self.settings["artifacts"] = {"kind": "local", "folder": str(project.files)}
-
-    async def examined(
-        self, *, instruments: Instruments | None = None, **change: Any
-    ) -> list[Finding]:
-        """Change the settings, look, and see that no secret is told."""
-        given = Given(None, merged(self.settings, change))
-        found = await examination(given, instruments)
-        for secret in [*self.project.secrets, "hush"]:
-            assert secret not in repr(found)
-        return found
 
 
 @pytest.fixture(autouse=True)
@@ -87,18 +38,6 @@ async def hosted(supabase: Project, tmp_path: Path) -> AsyncIterator[Patient]:
 def bare(direct: Project, tmp_path: Path) -> Patient:
     """Bare PostgreSQL and a folder."""
     return Patient(direct, tmp_path)
-
-
-def bad(found: list[Finding]) -> dict[str, tuple[str, str]]:
-    """Return what isn't well, by check."""
-    wrong = ("failed", "warning")
-    return {
-        f.check: (str(f.verdict), f"{f.seen} -> {f.advice}") for f in found if f.verdict in wrong
-    }
-
-
-def verdicts(found: list[Finding]) -> Mapping[str, str]:
-    return {finding.check: str(finding.verdict) for finding in found}
 
 
 async def test_a_healthy_project_has_nothing_to_mend(project: Project, tmp_path: Path) -> None:
@@ -264,53 +203,6 @@ async def test_a_folder_that_cannot_be_written(bare: Patient) -> None:
         artifacts={"kind": "local", "folder": "/dev/null/files"}, state_dir="/dev/null/state"
     )
     assert {"storage: image", "state folder"} <= set(bad(found))
-
-
-async def test_a_clock_that_is_off(project: Project, tmp_path: Path) -> None:
-    """Against the database's, or over REST against the Date header."""
-    patient = Patient(project, tmp_path)
-    slow = await patient.examined(instruments=Instruments(clock=lambda: time.time() - 10))
-    wrong = await patient.examined(instruments=Instruments(clock=lambda: time.time() + 3600))
-
-    assert bad(slow)["clock"][0] == "warning"
-    assert "s behind the" in bad(slow)["clock"][1]
-    assert bad(wrong)["clock"][0] == "failed"
-    assert "s ahead of the" in bad(wrong)["clock"][1]
-
-
-async def test_gpus_and_what_fits_them(bare: Patient) -> None:
-    """The driver's own words where there is none; the numbers where a budget doesn't fit."""
-
-    def none() -> tuple[GpuSample, ...]:
-        raise OSError("NVML Shared Library Not Found")
-
-    def small() -> tuple[GpuSample, ...]:
-        return (GpuSample(0, "Tiny", None, GIB, 16 * GIB, 95.0),)
-
-    real: dict[str, Any] = {"device": {"simulate_gb": None}}
-    without = await bare.examined(instruments=Instruments(gpus=none), **real)
-    found = await bare.examined(instruments=Instruments(gpus=small), **real)
-
-    assert "no GPU: NVML Shared Library Not Found" in bad(without)["gpu"][1]
-    assert bad(found)["gpu 0"][0] == "warning"
-    assert "Tiny, 16.0 GB, of which 1.0 GB in use, 95 °C" in bad(found)["gpu 0"][1]
-    assert "model video: its budget of 20 GB" in bad(found)["budgets"][1]
-
-
-async def test_a_port_that_is_taken(bare: Patient) -> None:
-    """By whom is not known, but that it is."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        taken.settimeout(0.1)
-        found = await bare.examined(server={"port": taken.getsockname()[1]})
-    assert "Address already in use" in bad(found)["port"][1]
-
-
-async def test_wrong_settings_are_all_told(bare: Patient) -> None:
-    """Then nothing else can be looked at."""
-    found = await bare.examined(server={"port": -1}, leases={"duration_s": "x"})
-
-    assert [f.check for f in found] == ["configuration"] * 2
-    assert all(f.verdict == "failed" for f in found)
 
 
 async def test_a_stack_whose_realtime_is_down(stack: Stack, hosted: Patient) -> None:
