@@ -240,6 +240,7 @@ class ServerSettings(_Frozen):
     """More of them, one `name: key` a line; read again when it changes."""
     limits: ServerLimits = ServerLimits()
     max_body_bytes: int = Field(default=2**20, ge=1024)
+    """Of a request's body; a larger one is refused before it is read."""
     body_timeout_s: Positive = 15.0
     """A request's body must have come by then."""
     header_timeout_s: Positive = 10.0
@@ -247,6 +248,7 @@ class ServerSettings(_Frozen):
     keepalive_s: Positive = 75.0
     """How long a connection may wait for its next request."""
     max_connections: int = Field(default=1024, ge=1)
+    """At once; further ones are closed as they come."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call, such as `https://app.example`, or `*`; empty: none."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
