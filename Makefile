@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: help demo dev test unit check format monitoring lock clean
+.PHONY: help demo dev test unit check format docs monitoring lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -35,6 +35,10 @@ check: $(VENV)/.dev  ## format, lint, types, arrows
 format: $(VENV)/.dev  ## format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.core  ## write the reference of the settings, from the code
+	$(BIN)/python -m daemon config reference > docs/configuration.md
+	$(BIN)/python -m daemon config reference --example > ourvidz-worker.example.toml
 
 monitoring: $(VENV)/.dev  ## write the dashboards and docs/metrics.md anew
 	$(BIN)/python -m monitoring.make

@@ -1,16 +1,22 @@
-"""The command line. What an operator can mend is one message on stderr and exit status 1."""
+"""The command line. What an operator can mend is one message on stderr and exit status 1.
 
-import asyncio
+docs/cli.md has all exit statuses.
+"""
+
 import os
-import sys
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import click
 
-from daemon.settings import Settings, SettingsError, load_settings
+from daemon.commands.completion import completion_command
+from daemon.commands.config import config_group
+from daemon.commands.doctor import doctor_command
+from daemon.commands.jobs import jobs_group
+from daemon.commands.output import json_option, tell
+from daemon.commands.running import Given, UserError, run, settings_of
+from daemon.commands.submit import submit_command
 from daemon.simulate_options import SimulateOptions, simulate_options
 
 CONFIG_FILES = (Path("ourvidz-worker.toml"), Path("/etc/ourvidz-worker/config.toml"))
@@ -22,15 +28,10 @@ SHORTEST_SECRET = 32
 WORKER_TYPES = ("all", "chat", "sdxl", "wan", "video")
 
 
-class UserError(click.ClickException):
-    """Something that the operator can mend; shown without a traceback."""
-
-    def show(self, file: Any = None) -> None:
-        """Write the message to stderr, each line as it is."""
-        click.echo(f"ourvidz-worker: {self.message}", file=file, err=True)
-
-
-@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--config", type=click.Path(path_type=Path), envvar="OURVIDZ_CONFIG", help="TOML file."
 )
@@ -46,15 +47,20 @@ def main(
     port: int | None,
     dev: bool,
 ) -> None:
-    """GPU worker for a Supabase jobs table. Without a command: run."""
+    """GPU worker for a Supabase jobs table. Without a command: run.
+
+    \b
+    ourvidz-worker --worker-type chat             run with one model
+    ourvidz-worker doctor                         look at all that a worker needs
+    ourvidz-worker submit chat --message "Hi"     add a job and wait for its answer
+    """
     overrides: dict[str, Any] = {}
     if worker_type is not None:
         overrides["worker_type"] = worker_type
     if port is not None:
         overrides["server"] = {"port": port}
-    context.obj = (
-        config or next((path for path in CONFIG_FILES if path.is_file()), None),
-        overrides,
+    context.obj = Given(
+        config or next((path for path in CONFIG_FILES if path.is_file()), None), overrides
     )
     if context.invoked_subcommand is None:
         context.invoke(dev_command if dev else run_command)
@@ -62,13 +68,13 @@ def main(
 
 @main.command("run")
 @click.pass_obj
-def run_command(given: tuple[Path | None, dict[str, Any]]) -> None:
+def run_command(given: Given) -> None:
     """Run the worker until SIGINT or SIGTERM."""
-    settings = _settings(*given)
+    settings = settings_of(given)
 
-    from daemon.app import run
+    from daemon.app import run as run_worker
 
-    _run(lambda: run(settings))
+    run(lambda: run_worker(settings))
 
 
 @main.command("migrate")
@@ -79,21 +85,27 @@ def run_command(given: tuple[Path | None, dict[str, Any]]) -> None:
     help="Connection string of a role that may create tables.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be applied.")
-def migrate_command(dsn: str, dry_run: bool) -> None:
+@json_option
+def migrate_command(dsn: str, dry_run: bool, as_json: bool) -> None:
     """Bring the database's schema up to this version."""
     from daemon.schema_command import bring_up_to_date
 
-    names = _run(lambda: bring_up_to_date(dsn, dry_run=dry_run))
+    names = run(lambda: bring_up_to_date(dsn, dry_run=dry_run))
     word = "pending" if dry_run else "applied"
-    click.echo("\n".join(f"{word}: {name}" for name in names) or "nothing to apply")
+    lines = "\n".join(f"{word}: {name}" for name in names) or "nothing to apply"
+    tell(lines, {word: names}, as_json=as_json)
 
 
 @main.command("token")
 @click.option("--secret-env", required=True, help="Variable that holds the project's JWT secret.")
 @click.option("--days", type=click.IntRange(1), default=365, show_default=True, help="Validity.")
-def token_command(secret_env: str, days: int) -> None:
-    """Make a token of the role ourvidz_worker, for SUPABASE_WORKER_TOKEN."""
-    from daemon.credentials import mint
+@json_option
+def token_command(secret_env: str, days: int, as_json: bool) -> None:
+    """Make a token for SUPABASE_WORKER_TOKEN.
+
+    Its role is ourvidz_worker. Make it where the secret may be, which is not the GPU host.
+    """
+    from daemon.credentials import expiry_of, mint
 
     secret = os.environ.get(secret_env, "")
     if len(secret.encode()) < SHORTEST_SECRET:
@@ -101,7 +113,9 @@ def token_command(secret_env: str, days: int) -> None:
             f"{secret_env} holds no JWT secret: it has {len(secret.encode())} bytes, "
             f"and one has at least {SHORTEST_SECRET}"
         )
-    click.echo(mint(secret, days, time.time()))
+    now = time.time()
+    token = mint(secret, days, now)
+    tell(token, {"token": token, "expires_at": expiry_of(token)}, as_json=as_json)
 
 
 @main.command("dev")
@@ -116,25 +130,34 @@ def token_command(secret_env: str, days: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout when ready.")
 @click.pass_obj
 def dev_command(
-    given: tuple[Path | None, dict[str, Any]],
+    given: Given,
     stack_port: int,
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the worker on a local stack of its own, with small models on the CPU."""
+    """Run the worker on a local stack of its own.
+
+    With small models on the CPU, for development.
+    """
     from daemon.dev import DevOptions, run_dev
 
     options = DevOptions(
-        config=given[0], overrides=given[1], stack_port=stack_port, data=data, as_json=as_json
+        config=given.config,
+        overrides=given.overrides,
+        stack_port=stack_port,
+        data=data,
+        as_json=as_json,
     )
-    _run(lambda: run_dev(options))
+    run(lambda: run_dev(options))
 
 
 @main.command("simulate")
 @simulate_options
 @click.pass_obj
-def simulate_command(given: tuple[Path | None, dict[str, Any]], /, **options: Any) -> None:
-    """Say what would have become of jobs on other GPUs, budgets or by other policies.
+def simulate_command(given: Given, /, **options: Any) -> None:
+    """Say how jobs would fare on other GPUs.
+
+    Or with other budgets, or by other policies.
 
     The worker's own scheduler runs in virtual time on jobs of a file, of the database, or made up;
     models, budgets and expected seconds are those of the settings.
@@ -143,27 +166,16 @@ def simulate_command(given: tuple[Path | None, dict[str, Any]], /, **options: An
     from daemon.startup import StartupError
 
     try:
-        simulate(_settings(*given), SimulateOptions(**options))
+        simulate(settings_of(given), SimulateOptions(**options))
     except StartupError as error:
         raise UserError(str(error)) from error
 
 
-def _settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
-    try:
-        return load_settings(config, overrides)
-    except SettingsError as error:
-        raise UserError(f"settings are wrong\n{error}") from error
-
-
-def _run(start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run to the end; turn what the operator can mend into a message."""
-    from daemon.startup import StartupError
-
-    try:
-        return asyncio.run(start())
-    except StartupError as error:
-        raise UserError(str(error)) from error
-    except SettingsError as error:
-        raise UserError(f"settings are wrong\n{error}") from error
-    except KeyboardInterrupt:
-        sys.exit(130)
+for _command in (
+    submit_command,
+    jobs_group,
+    doctor_command,
+    config_group,
+    completion_command,
+):
+    main.add_command(_command)

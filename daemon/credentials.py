@@ -11,9 +11,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
@@ -79,12 +80,20 @@ class Credentials:
                 return EXPIRED
 
 
-def expiry_of(token: str) -> float | None:
-    """Return when a token expires, in Unix seconds; None: it doesn't say, or is no JWT."""
+def claims_of(token: str) -> Mapping[str, Any]:
+    """Return what a JWT says of itself; nothing for what is none. Only the server can prove it."""
     try:
         _, payload, _ = token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, Mapping) else {}
+
+
+def expiry_of(token: str) -> float | None:
+    """Return when a token expires, in Unix seconds; None: it doesn't say, or is no JWT."""
+    try:
+        return float(claims_of(token)["exp"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -63,7 +63,7 @@ def _live_problems(settings: Settings) -> list[str]:
 def _model_problems(models: Mapping[Model, ModelSettings]) -> list[str]:
     found = []
     for model, settings in models.items():
-        if settings.runner == "fake" or not settings.path.startswith(_PATH_STARTS):
+        if settings.runner == "fake" or not names_a_folder(settings.path):
             continue
         if not Path(settings.path).expanduser().exists():
             found.append(
@@ -71,6 +71,11 @@ def _model_problems(models: Mapping[Model, ModelSettings]) -> list[str]:
                 f"OURVIDZ_MODELS__{model.upper()}__PATH, or serve other models with --worker-type"
             )
     return found
+
+
+def names_a_folder(path: str) -> bool:
+    """Whether a model's path is one of this host, and no hub's name."""
+    return path.startswith(_PATH_STARTS)
 
 
 def _is_jwt(token: str) -> bool:

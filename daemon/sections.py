@@ -40,18 +40,22 @@ class DatabaseSettings(_Frozen):
     dsn: SecretStr | None = None
     """A direct or session-mode connection string; None: through Supabase alone."""
     pool_size: int = Field(default=4, ge=1)
+    """Connections to the database at most, LISTEN and leases apart."""
     statement_timeout_s: Positive = 10.0
+    """How long a call of the database may take. Seconds, as in all names with `_s`."""
 
 
 class SupabaseSettings(_Frozen):
     """The Supabase project: REST, Realtime and Storage."""
 
     url: str | None = None
+    """The project's address, `https://<project>.supabase.co`."""
     key: SecretStr | None = None
     """One of the project's own keys: the gateway takes no other."""
     token: SecretStr | None = None
     """A JWT with the role `ourvidz_worker`; None: the key itself has the worker's rights."""
     timeout_s: Positive = 10.0
+    """How long a request to the project may take."""
 
     @property
     def credentials(self) -> Credentials | None:
@@ -66,7 +70,9 @@ class WakeUpSettings(_Frozen):
     """How new rows are heard of; see `docs/wakeups.md`."""
 
     realtime: bool = True
+    """Hear of rows by change events of the table."""
     listen: bool = True
+    """Hear of rows by NOTIFY on a direct connection, where there is one."""
     broadcast: bool = True
     """The trigger's own messages, on a connection of their own, where the database can send them:
     on the real server they take 4 ms where `realtime` takes 290."""
@@ -86,7 +92,9 @@ class LeaseSettings(_Frozen):
     """How long a claim holds without being renewed. Seconds."""
 
     duration_s: Positive = 12.0
+    """So long after its last renewal a job is taken back from a worker."""
     renew_every_s: Positive = 4.0
+    """Between two renewals."""
     margin_s: Positive = 2.0
     """The local trust in a lease ends this long before the lease."""
 
@@ -108,15 +116,21 @@ class ModelSettings(_Frozen):
     name: str = ""
     """The name shown in `model_info`; by default the last part of the path."""
     runner: Literal["vllm", "transformers", "diffusers", "fake"] = "diffusers"
+    """The library that runs the model; `fake` only pretends, for tests."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """The type of the weights; `auto`: what suits the device."""
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu."""
     budget_gb: Positive
+    """GPU memory that the model may ever take, 1 GB being 2^30 bytes."""
     weights_gb: Positive
+    """Of which its weights take so much."""
     max_concurrent: int = Field(ge=1)
+    """Runs at once, of whatever quality."""
     footprint_gb: Mapping[Quality, Positive]
     """Whole footprint by quality at the stated concurrency."""
     concurrency: Mapping[Quality, int]
+    """Runs at once by quality, at which the footprint was measured."""
     load_s: Positive = 10.0
     """Seconds that a load from disk is expected to take, until some were seen."""
     restore_s: Positive = 2.0
@@ -143,7 +157,9 @@ class EnhanceSettings(_Frozen):
     instruction: str = ""
     """What it is told; empty: the default, see `docs/jobs.md`."""
     max_tokens: int = Field(default=200, ge=1, le=4096)
+    """The longest rewritten prompt."""
     temperature: float = Field(default=0.7, ge=0, le=2)
+    """How freely it rewrites."""
 
 
 class DeviceSettings(_Frozen):
@@ -162,13 +178,17 @@ class ArtifactSettings(_Frozen):
     """Where result files go."""
 
     kind: Literal["supabase", "local"] = "supabase"
+    """Supabase Storage, or a folder of this host."""
     folder: Path = Path("artifacts")
     """The root of `local` storage."""
     public_url: str = ""
     """`local`: prefix of the URL in results; empty: a file URL."""
     images: str = "ourvidz-images"
+    """The bucket of pictures."""
     videos: str = "ourvidz-videos"
+    """The bucket of films."""
     thumbnails: str = "ourvidz-thumbnails"
+    """The bucket of films' thumbnails."""
     provenance: bool = True
     """Write job id, model, seed and parameters (the prompt among them) into the files."""
     signed_url_s: Positive = 7 * 24 * 3600.0
@@ -205,7 +225,9 @@ class ServerSettings(_Frozen):
     host: str | None = None
     """None: all interfaces with a key, loopback without."""
     port: int = Field(default=7861, ge=0, le=65535)
+    """Where it listens; 0: any free port."""
     api_key: SecretStr | None = None
+    """What callers must show, as `X-API-Key` or as a bearer token."""
     max_requests: int = Field(default=256, ge=1)
     """Requests for answers, pictures and films that are held at once, waiting ones included."""
     require_system_prompt: bool = True
@@ -218,6 +240,7 @@ class ServerSettings(_Frozen):
     """More of them, one `name: key` a line; read again when it changes."""
     limits: ServerLimits = ServerLimits()
     max_body_bytes: int = Field(default=2**20, ge=1024)
+    """Of a request's body; a larger one is refused before it is read."""
     body_timeout_s: Positive = 15.0
     """A request's body must have come by then."""
     header_timeout_s: Positive = 10.0
@@ -225,6 +248,7 @@ class ServerSettings(_Frozen):
     keepalive_s: Positive = 75.0
     """How long a connection may wait for its next request."""
     max_connections: int = Field(default=1024, ge=1)
+    """At once; further ones are closed as they come."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may call, such as `https://app.example`, or `*`; empty: none."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
@@ -235,9 +259,11 @@ class LiveSettings(_Frozen):
     """What is sent to jobs' owners through Realtime while their jobs run; see `docs/jobs.md`."""
 
     broadcast: bool = False
+    """Send steps, text and previews to jobs' owners."""
     interval_s: Positive = 0.25
     """Between two requests, at least."""
     previews: bool = True
+    """Previews too: they are most of the bytes."""
     messages_per_s: Positive = 40.0
     """This worker's share of the project's rate, which the wake-ups' messages need too. The server
     counts a message when it is sent, and once more for each reader."""
@@ -258,4 +284,6 @@ class LogSettings(_Frozen):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe that is written."""
     format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line."""

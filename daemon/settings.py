@@ -7,10 +7,11 @@ underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -19,6 +20,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as UnreadableVariableError
 
 from daemon.job_types import Model
 from daemon.sections import (
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     )
 
     worker_type: Literal["all", "chat", "sdxl", "wan", "video"] = "all"
+    """Which models are served: all, or those of one family."""
     worker_name: str = ""
     """Survives restarts; default: host name and port."""
     database: DatabaseSettings = DatabaseSettings()
@@ -103,6 +106,7 @@ class Settings(BaseSettings):
     max_held: int = Field(default=64, ge=1)
     """How many jobs may be held at once, those that are being uploaded included."""
     state_dir: Path = Path("~/.local/state/ourvidz-worker")
+    """Where the worker keeps the lock on its name."""
 
     @classmethod
     def settings_customise_sources(
@@ -142,12 +146,41 @@ _KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
     "DATABASE_URL": ("database", "dsn"),
     "SUPABASE_URL": ("supabase", "url"),
     "SUPABASE_ANON_KEY": ("supabase", "key"),
+    "SUPABASE_SERVICE_KEY": ("supabase", "key"),
     "SUPABASE_SERVICE_ROLE_KEY": ("supabase", "key"),
     "SUPABASE_KEY": ("supabase", "key"),
     "SUPABASE_WORKER_TOKEN": ("supabase", "token"),
     "WORKER_API_KEY": ("server", "api_key"),
 }
 """Environment names without the prefix; the last one that is set wins."""
+
+
+class Layer(NamedTuple):
+    """What one source says: `default`, `file`, `environment` or `command line`."""
+
+    source: str
+    values: Mapping[str, Any]
+    name: str = ""
+    """The file's path."""
+
+
+def read_layers(
+    config: Path | None, overrides: Mapping[str, Any] | None = None
+) -> tuple[list[Layer], list[str]]:
+    """Read all sources, the weakest first; return also what can't be read, a line each."""
+    found, problems = [Layer("default", {"models": _DEFAULT_MODELS})], []
+    if config is not None:
+        try:
+            found.append(Layer("file", tomllib.loads(config.read_text()), str(config)))
+        except (OSError, ValueError) as error:
+            problems.append(f"{config}: {error}")
+    known: dict[str, Any] = {}
+    for name, (section, key) in _KNOWN_NAMES.items():
+        if os.environ.get(name):
+            known = merged(known, {section: {key: os.environ[name]}})
+    environment, unreadable = _environment()
+    found += [Layer("environment", known), Layer("environment", environment)]
+    return [*found, Layer("command line", overrides or {})], problems + unreadable
 
 
 def load_settings(
@@ -158,23 +191,27 @@ def load_settings(
     Raises:
         SettingsError: with one line for each thing that is wrong.
     """
-    given: dict[str, Any] = {"models": _DEFAULT_MODELS}
-    if config is not None:
-        try:
-            given = merged(given, tomllib.loads(config.read_text()))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"{config}: {error}") from error
-    known: dict[str, Any] = {}
-    for name, (section, key) in _KNOWN_NAMES.items():
-        if os.environ.get(name):
-            known = merged(known, {section: {key: os.environ[name]}})
-    environment = EnvSettingsSource(Settings)()
-    given = merged(merged(merged(given, known), environment), overrides or {})
+    from daemon.setting_problems import lines_of, unknown_variables
+
+    found, problems = read_layers(config, overrides)
+    problems += unknown_variables(os.environ)
+    given: dict[str, Any] = {}
+    for layer in found:
+        given = merged(given, layer.values)
+    settings = None
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
-        lines = [line for problem in error.errors() for line in _lines(problem)]
-        raise SettingsError("\n".join(lines)) from error
+        problems += lines_of(error)
+    if problems or settings is None:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def variables_of(path: str) -> tuple[str, ...]:
+    """Return the names of a setting in the environment, the strongest first."""
+    short = [name for name, known in _KNOWN_NAMES.items() if ".".join(known) == path]
+    return (f"OURVIDZ_{path.replace('.', '__').upper()}", *reversed(short))
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,13 +226,18 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _lines(problem: Any) -> list[str]:
-    path = _dotted(problem["loc"])
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, ProblemsError):
-        return [f"{path}.{each}" for each in cause.problems]
-    return [f"{path}: {problem['msg']}"]
-
-
-def _dotted(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "settings"
+def _environment() -> tuple[dict[str, Any], list[str]]:
+    """Return what the prefixed variables say, and a line for each that can't be read."""
+    source = EnvSettingsSource(Settings)
+    problems: list[str] = []
+    while True:
+        try:
+            return source(), problems
+        except UnreadableVariableError as error:
+            # It names the field, and never the value.
+            found = re.search(r'field "(\w+)"', str(error))
+            name = f"ourvidz_{found[1] if found else ''}"
+            if name not in source.env_vars:
+                raise SettingsError(str(error)) from error
+            source.env_vars = {key: value for key, value in source.env_vars.items() if key != name}
+            problems.append(f"{name.removeprefix('ourvidz_')}: {name.upper()} is not valid JSON")

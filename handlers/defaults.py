@@ -28,14 +28,23 @@ class Defaults(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: Steps = None
+    """Denoising steps."""
     guidance_scale: Guidance | None = None
+    """How closely the prompt is followed."""
     width: Annotated[Side, Field(multiple_of=_SIDE_STEP)] | None = None
+    """Pixels, a multiple of 16."""
     height: Annotated[Side, Field(multiple_of=_SIDE_STEP)] | None = None
+    """Pixels, a multiple of 16."""
     duration: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] | None = None
+    """Seconds of film."""
     fps: Annotated[int, Field(ge=1, le=60)] | None = None
+    """Frames a second."""
     max_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """The longest answer."""
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    """How freely the model speaks; 0: always the same."""
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Only the likeliest words that come to this share."""
 
     def given(self) -> dict[str, Any]:
         """Return those that are set."""

@@ -143,7 +143,7 @@ def quality_of(body: Mapping[str, Any]) -> str:
 
 def _user_id(user: str | None) -> str | None:
     """Return whom OpenAI's `user` names, if it is one of this platform's users."""
-    return user if user is not None and re.match(UUID_PATTERN, user) else None
+    return user if user is not None and re.fullmatch(UUID_PATTERN, user) else None
 
 
 def _message(spoken: Mapping[str, Any]) -> dict[str, str]:

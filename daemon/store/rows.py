@@ -51,6 +51,9 @@ _FUNCTIONS = (
     "submit_job",
     "read_jobs",
     "withdraw_job",
+    "enqueue_job",
+    "list_jobs",
+    "retry_job",
     "ourvidz_schema_version",
 )
 _LONGEST_INT = 300

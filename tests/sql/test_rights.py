@@ -22,6 +22,8 @@ WORKER_CALLS = [
     "select * from submit_job(gen_random_uuid(), 'chat', '{}')",
     "select * from read_jobs(array[gen_random_uuid()])",
     "select * from withdraw_job(gen_random_uuid())",
+    "select * from list_jobs()",
+    "select * from retry_job(gen_random_uuid())",
     "select prune_job_runs('1 day')",
     "select prune_finished_jobs('1 day')",
 ]

@@ -190,6 +190,7 @@ def test_defaults_by_quality() -> None:
         load_settings(overrides={"models": {"sdxl": {"defaults": wrong}}})
     assert str(raised.value).splitlines() == [
         f"models.sdxl.defaults.{name}: requests for sdxl have no {name.split('.')[1]}, "
-        "only guidance_scale, height, steps, width"
+        "only guidance_scale, height, steps, width "
+        f"[OURVIDZ_MODELS__SDXL__DEFAULTS__{name.upper().replace('.', '__')}]"
         for name in ("fast.fps", "high.max_tokens")
     ]

@@ -105,7 +105,7 @@ async def test_all_wrong_settings_are_told_at_once(direct: Project, daemon: Star
         "settings are wrong",
         "worker_type: Input should be",
         "leases.duration_s: Input should be a valid number",
-        "server.ports: Extra inputs are not permitted",
+        "server.ports: there is no such setting; did you mean server.port? [OURVIDZ_SERVER__PORTS]",
         "stop.grace_s: Input should be greater than or equal to 0",
     )
 
