@@ -1,9 +1,9 @@
-"""Frozen settings from a TOML file and the environment, with all errors reported at once.
+"""Frozen settings from a TOML file, secret files and the environment, with all errors at once.
 
-The environment wins over the file. Names in the environment are `OURVIDZ_` and the path with two
-underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (`SUPABASE_URL`,
-`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few usual ones work as they are: see
-`_KNOWN_NAMES`.
+The environment wins over secret files (`secret_files`), and those over the TOML file. Names in the
+environment are `OURVIDZ_` and the path with two underscores: `OURVIDZ_SERVER__PORT=7861`. The names
+that `worker-api.md` fixes (`SUPABASE_URL`, `SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few
+usual ones work as they are: see `_KNOWN_NAMES`.
 """
 
 import os
@@ -19,8 +19,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 from daemon.job_types import Model
+from daemon.secret_files import VARIABLE, SecretFilesError, nested_values, plain_values
 from daemon.sections import (
     ArtifactSettings,
     DatabaseSettings,
@@ -153,7 +155,9 @@ _KNOWN_NAMES: Mapping[str, tuple[str, str]] = {
 def load_settings(
     config: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Read the TOML file, the environment, and `overrides` (the command line), weakest first.
+    """Read the TOML file, secret files, the environment, and `overrides` (the command line).
+
+    Weakest first.
 
     Raises:
         SettingsError: with one line for each thing that is wrong.
@@ -164,17 +168,31 @@ def load_settings(
             given = merged(given, tomllib.loads(config.read_text()))
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{config}: {error}") from error
-    known: dict[str, Any] = {}
-    for name, (section, key) in _KNOWN_NAMES.items():
-        if os.environ.get(name):
-            known = merged(known, {section: {key: os.environ[name]}})
-    environment = EnvSettingsSource(Settings)()
-    given = merged(merged(merged(given, known), environment), overrides or {})
     try:
-        return Settings(**given)
+        for source in (_secrets(), _known(os.environ), EnvSettingsSource(Settings)()):
+            given = merged(given, source)
+    except (SecretFilesError, PydanticSettingsError) as error:
+        raise SettingsError(str(error)) from error
+    try:
+        return Settings(**merged(given, overrides or {}))
     except ValidationError as error:
         lines = [line for problem in error.errors() for line in _lines(problem)]
         raise SettingsError("\n".join(lines)) from error
+
+
+def _secrets() -> dict[str, Any]:
+    if not (folder := os.environ.get(VARIABLE)):
+        return {}
+    path = Path(folder)
+    return merged(_known(plain_values(path)), nested_values(path, Settings))
+
+
+def _known(values: Mapping[str, str]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name, (section, key) in _KNOWN_NAMES.items():
+        if values.get(name):
+            known = merged(known, {section: {key: values[name]}})
+    return known
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
