@@ -1,4 +1,7 @@
-"""The command line. What an operator can mend is one message on stderr and exit status 1."""
+"""The command line. What an operator can mend is one message on stderr and exit status 1.
+
+`exit_codes` has the other statuses.
+"""
 
 import asyncio
 import os
@@ -10,6 +13,7 @@ from typing import Any
 
 import click
 
+from daemon.exit_codes import DEFECT, INTERRUPTED, MISTAKE, TRY_AGAIN
 from daemon.settings import Settings, SettingsError, load_settings
 from daemon.simulate_options import SimulateOptions, simulate_options
 
@@ -25,9 +29,17 @@ WORKER_TYPES = ("all", "chat", "sdxl", "wan", "video")
 class UserError(click.ClickException):
     """Something that the operator can mend; shown without a traceback."""
 
+    exit_code = MISTAKE
+
     def show(self, file: Any = None) -> None:
         """Write the message to stderr, each line as it is."""
         click.echo(f"ourvidz-worker: {self.message}", file=file, err=True)
+
+
+class TryAgainError(UserError):
+    """Something that may mend itself."""
+
+    exit_code = TRY_AGAIN
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
@@ -63,12 +75,12 @@ def main(
 @main.command("run")
 @click.pass_obj
 def run_command(given: tuple[Path | None, dict[str, Any]]) -> None:
-    """Run the worker until SIGINT or SIGTERM."""
+    """Run the worker until SIGINT or SIGTERM; SIGHUP reads the settings again."""
     settings = _settings(*given)
 
     from daemon.app import run
 
-    _run(lambda: run(settings))
+    _run(lambda: run(settings, reread=lambda: load_settings(*given)))
 
 
 @main.command("migrate")
@@ -157,13 +169,17 @@ def _settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
 
 def _run(start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run to the end; turn what the operator can mend into a message."""
-    from daemon.startup import StartupError
+    from daemon.startup import NotYetError, StartupError
 
     try:
         return asyncio.run(start())
     except StartupError as error:
-        raise UserError(str(error)) from error
+        kind = TryAgainError if isinstance(error, NotYetError) else UserError
+        raise kind(str(error)) from error
     except SettingsError as error:
         raise UserError(f"settings are wrong\n{error}") from error
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 -- a defect of any kind; its status tells it from a mistake
+        sys.excepthook(*sys.exc_info())
+        sys.exit(DEFECT)
