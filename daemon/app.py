@@ -24,22 +24,22 @@ from daemon.credentials import watch_expiry
 from daemon.devices import find_devices
 from daemon.feed import Feed
 from daemon.identity import identity
+from daemon.log_settings import configure_logs
 from daemon.model_specs import classes_of
 from daemon.preflight import problems
+from daemon.reloading import Reloader, Reread
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
 from daemon.server.events import EventStreams
 from daemon.server.reports import Phase
-from daemon.server.service import BindError, SideServer, bind_host
+from daemon.server.service import BindError, PortInUseError, SideServer, bind_host
 from daemon.settings import Settings
-from daemon.startup import StartupError
+from daemon.startup import NotYetError, StartupError
 from daemon.stopping import Stopping
-from daemon.telemetry import logs
 from daemon.telemetry.gpu import GpuMonitor, GpuSample
 from daemon.telemetry.host import Host, HostSample
 from daemon.telemetry.metrics import Metrics
-from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
 from daemon.telemetry.systemd import Systemd
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
@@ -65,13 +65,17 @@ OUTBOX_DRAIN_S = 5.0
 """Seconds for the last outcomes to be recorded."""
 
 
-async def run(settings: Settings, on_ready: Ready | None = None) -> None:
+async def run(
+    settings: Settings, on_ready: Ready | None = None, reread: Reread | None = None
+) -> None:
     """Run the worker until SIGINT or SIGTERM; a second signal skips the grace.
+
+    SIGHUP has `reread` called, and what it returns taken up: see `reloading`.
 
     Raises:
         StartupError: with a message for the operator.
     """
-    _configure_logs(settings)
+    configure_logs(settings)
     if found := problems(settings):
         raise StartupError("\n".join(found))
     this = version("ourvidz-worker")
@@ -83,25 +87,24 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     streams = EventStreams(feed, counted=metrics.live.streams)
     app = build_app(reports, api_key=key, routes=streams.routes())
     app.on_shutdown.append(streams.stop)
-    stopping = Stopping()
+    stopping = Stopping(reloads=reread is not None)
     try:
         async with SideServer(app, bind_host(settings.server), settings.server.port) as server:
             with stopping.signals():
-                await _work(reports, feed, stopping, server.port, on_ready)
+                await _work(reports, feed, stopping, server.port, on_ready, reread)
+    except PortInUseError as error:
+        raise NotYetError(str(error)) from error
     except BindError as error:
         raise StartupError(str(error)) from error
 
 
-def _configure_logs(settings: Settings) -> None:
-    logs.configure(settings.log.level, settings.log.format)
-    supabase = settings.supabase
-    for secret in (settings.database.dsn, supabase.key, supabase.token, settings.server.api_key):
-        if secret is not None:
-            register_secret(secret.get_secret_value())
-
-
 async def _work(
-    reports: DaemonReports, feed: Feed, stopping: Stopping, port: int, on_ready: Ready | None
+    reports: DaemonReports,
+    feed: Feed,
+    stopping: Stopping,
+    port: int,
+    on_ready: Ready | None,
+    reread: Reread | None,
 ) -> None:
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
@@ -110,17 +113,26 @@ async def _work(
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
         systemd.status("waiting for the database")
+        stopping.on_soft(lambda: systemd.stopping("draining"))
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
-        parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
-        try:
-            await _check(parts, reports, stopping)
-            if not stopping.soft.is_set():
-                await _serve_schema(
-                    parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)
+        reloader = Reloader(reports, devices, stopping, systemd, reread)
+        async with systemd.watched(), reloader:
+            while not stopping.soft.is_set():
+                parts: Parts = composition.build(
+                    reports.settings, worker, reloader.devices, reports.metrics, feed
                 )
-        finally:
-            await parts.aclose()
+                try:
+                    await _check(parts, reports, stopping)
+                    if not stopping.soft.is_set():
+                        await _serve_schema(
+                            parts, reports, reloader, lambda: on_ready and on_ready(port)
+                        )
+                finally:
+                    await parts.aclose()
+                if not reloader.rebuilding:
+                    return
+                reports.parts, reports.phase = None, Phase.STARTING
 
 
 async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> None:
@@ -151,22 +163,22 @@ def _settle_memory() -> None:
 async def _serve_schema(
     parts: "Parts",
     reports: DaemonReports,
-    stopping: Stopping,
-    systemd: Systemd,
+    reloader: Reloader,
     on_ready: Callable[[], object],
 ) -> None:
     """Serve, for as long as the database has this worker's schema.
 
     Raises:
-        StartupError: somebody migrated it under the running worker.
+        NotYetError: somebody migrated it under the running worker.
     """
     try:
-        await _serve(parts, reports, stopping, systemd, on_ready)
+        await _serve(parts, reports, reloader, on_ready)
     except BaseExceptionGroup as errors:
         mismatch = errors.subgroup(SchemaMismatchError)
         if mismatch is None:
             raise
-        raise StartupError(str(_first(mismatch))) from errors
+        # The version that fits may be installed by now.
+        raise NotYetError(str(_first(mismatch))) from errors
 
 
 def _first(errors: BaseException) -> BaseException:
@@ -178,36 +190,37 @@ def _first(errors: BaseException) -> BaseException:
 async def _serve(
     parts: "Parts",
     reports: DaemonReports,
-    stopping: Stopping,
-    systemd: Systemd,
+    reloader: Reloader,
     on_ready: Callable[[], object],
 ) -> None:
-    stopping.on_soft(parts.intake.wake.set)
-    stopping.on_soft(parts.admissions.drain)
+    stopping = reloader.stopping
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(service)
-            for service in (*parts.services(), *_telemetry(parts, reports, systemd))
+            for service in (*parts.services(), *_telemetry(parts, reports))
         ]
         async with parts.pool:
+            reloader.adopt(parts)
             async with parts.executor.stopping_hard_at(stopping.hard):
                 reports.parts, reports.phase = parts, Phase.SERVING
                 _settle_memory()
-                systemd.ready("taking jobs")
+                reloader.taking_jobs()
                 _log.info("taking jobs: %s", ", ".join(reports.settings.enabled_models))
                 on_ready()
-                await parts.intake.run_until(stopping.soft)
+                await reloader.claim(parts)
                 reports.phase = Phase.DRAINING
-                systemd.stopping("draining")
-                _log.info("stopping: taking no more jobs")
+                if reloader.rebuilding:
+                    await parts.executor.finish_held(stopping.soft)
+                if stopping.soft.is_set():
+                    _log.info("stopping: taking no more jobs")
             await parts.outbox.drain(OUTBOX_DRAIN_S)
+            if reloader.rebuilding:
+                await reloader.keep_engines(parts)
         for service in running:
             service.cancel()
 
 
-def _telemetry(
-    parts: "Parts", reports: DaemonReports, systemd: Systemd
-) -> list[Coroutine[Any, Any, None]]:
+def _telemetry(parts: "Parts", reports: DaemonReports) -> list[Coroutine[Any, Any, None]]:
     metrics = reports.metrics
 
     def gpus_sampled(samples: Sequence[GpuSample]) -> None:
@@ -229,7 +242,6 @@ def _telemetry(
         GpuMonitor(limits=_memory_limits(reports.settings), on_sample=gpus_sampled).run(),
         Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
         _count_queue(parts, reports),
-        systemd.feed_watchdog(),
     ]
 
 
