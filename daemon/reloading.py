@@ -142,7 +142,7 @@ class Reloader:
         old, read = self._reports.settings, await asyncio.to_thread(self._reread)
         learn_secrets(read)
         found, new = changes(old, read), without_restart(old, read)
-        if wrong := await objections(old, new):
+        if wrong := await objections(old, new, rebuild=bool(found.rebuild)):
             raise SettingsError("\n".join(wrong))
         _tell(found)
         if found.rebuild:

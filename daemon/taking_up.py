@@ -23,19 +23,20 @@ TRIAL_S = 15.0
 """Seconds in which another database or storage must have answered."""
 
 
-async def objections(old: Settings, new: Settings) -> list[str]:
+async def objections(old: Settings, new: Settings, *, rebuild: bool) -> list[str]:
     """Return a sentence for each reason why a worker with the new settings wouldn't start.
 
-    A database or storage is asked only where its settings have changed: one that is away now would
-    be waited for with the old settings as well.
+    `rebuild`: what a start asks others is asked too. A database or storage whose settings are as
+    before may be away, since it would be waited for with the old settings as well.
     """
     if found := problems(new):
         return found
     try:
         await devices_for(new)
         make_sources(new)
-        if (old.database, old.supabase) != (new.database, new.supabase):
-            found += await _of_database(new)
+        if rebuild:
+            same = (old.database, old.supabase) == (new.database, new.supabase)
+            found += await _of_database(new, may_be_away=same)
         if (old.artifacts, old.supabase) != (new.artifacts, new.supabase):
             found += await _of_storage(new)
     except (StartupError, SettingsError) as error:
@@ -56,14 +57,16 @@ async def devices_for(settings: Settings) -> tuple[DeviceSpec, ...]:
     return devices
 
 
-async def _of_database(settings: Settings) -> list[str]:
+async def _of_database(settings: Settings, *, may_be_away: bool) -> list[str]:
     store = make_store(settings, pool_size=1)
     try:
         async with asyncio.timeout(TRIAL_S):
             await store.check_schema()
     except TimeoutError:
-        return [f"the database has not answered within {TRIAL_S:g} s"]
-    except (StoreRejectedError, StoreUnavailableError, SchemaMismatchError) as error:
+        return [] if may_be_away else [f"the database has not answered within {TRIAL_S:g} s"]
+    except StoreUnavailableError as error:
+        return [] if may_be_away else [f"the database can't be reached: {error}"]
+    except (StoreRejectedError, SchemaMismatchError) as error:
         return [f"the database can't be used: {error}"]
     finally:
         await store.aclose()

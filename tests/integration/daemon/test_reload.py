@@ -14,6 +14,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
 
+IMPATIENT = {"OURVIDZ_DATABASE__STATEMENT_TIMEOUT_S": "1"}
+"""For tests in which the database doesn't answer for a while."""
+
 
 class Configured:
     """A daemon with a configuration file that can be written anew."""
@@ -135,7 +138,7 @@ async def test_an_engine_that_dies_while_it_is_handed_on(
     direct: Project, configure: Configure
 ) -> None:
     """The new parts find it dead, and load another one."""
-    each = configure(direct)
+    each = configure(direct, **IMPATIENT)
     async with each.worker as worker, direct.database.session() as blocker:
         await direct.until(await direct.insert(), "completed")
         [engine] = worker.engines()
@@ -163,7 +166,7 @@ async def test_another_database(
         each.write(f'[database]\ndsn = "{dsn}"')
         async with each.worker as worker:
             nowhere = "postgres://worker:hush@127.0.0.1:1/none"
-            await each.reload(f'[database]\ndsn = "{nowhere}"', "the database can't be used")
+            await each.reload(f'[database]\ndsn = "{nowhere}"', "the database can't be reached")
             await direct.until(await direct.insert(), "completed")
             there = other.environment["DATABASE_URL"]
 
@@ -222,7 +225,7 @@ async def test_secrets_read_at_a_reload_are_not_logged(
 
 async def test_a_stop_between_old_and_new_parts(direct: Project, configure: Configure) -> None:
     """Engines that were kept for the new parts end with a worker that never builds them."""
-    each = configure(direct)
+    each = configure(direct, **IMPATIENT)
     async with each.worker as worker, direct.database.session() as blocker:
         await direct.until(await direct.insert(), "completed")
         await blocker.execute("begin; lock table ourvidz_migrations in access exclusive mode")
@@ -232,3 +235,18 @@ async def test_a_stop_between_old_and_new_parts(direct: Project, configure: Conf
         assert len(worker.engines()) == 1
         assert await worker.stop(within_s=10) == 0
         worker.assert_clean()
+
+
+async def test_a_reload_beside_a_newer_schema_is_refused(
+    direct: Project, configure: Configure
+) -> None:
+    """A start would be refused: the worker that runs goes on, until its successor is installed."""
+    each = configure(direct)
+    async with each.worker as worker:
+        await direct.database.owner.execute(
+            "insert into ourvidz_migrations values (9999, '9999_later', '')"
+        )
+        await each.reload("max_pass_over_s = 901", "install the newer ourvidz-worker")
+        await each.reload("max_held = 3", "max_held")
+        await direct.until(await direct.insert(), "completed")
+        assert worker.log.count("taking jobs:") == 1
