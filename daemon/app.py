@@ -132,7 +132,7 @@ async def _work(
                     await parts.aclose()
                 if not reloader.rebuilding:
                     return
-                reports.parts, reports.phase = None, Phase.STARTING
+                reloader.between()
 
 
 async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> None:

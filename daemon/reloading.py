@@ -21,6 +21,7 @@ from daemon.log_settings import configure_logs, learn_secrets
 from daemon.ports import KeptEngine
 from daemon.reporting import DaemonReports
 from daemon.scheduling.models import DeviceSpec
+from daemon.server.reports import ModelState, Phase
 from daemon.settings import Settings, SettingsError
 from daemon.stopping import Stopping
 from daemon.telemetry.systemd import Systemd
@@ -58,6 +59,8 @@ class Reloader:
         reread: Reread | None,
     ) -> None:
         self.devices = devices
+        self.settings = reports.settings
+        """What the next parts are to be built by."""
         self.rebuilding = False
         """The parts are to be built anew, or are just being."""
         self._reports = reports
@@ -77,6 +80,13 @@ class Reloader:
     def taking_jobs(self) -> None:
         """Tell systemd that the start, or the reload, is over."""
         self._systemd.ready(STATUS)
+
+    def between(self) -> None:
+        """Show that the old parts are gone, and by which settings the new ones come."""
+        reports = self._reports
+        for model in reports.settings.enabled_models.keys() - self.settings.enabled_models.keys():
+            reports.metrics.model_state(model, ModelState.UNLOADED)
+        reports.parts, reports.phase, reports.settings = None, Phase.STARTING, self.settings
 
     async def claim(self, parts: "Parts") -> None:
         """Let the parts claim jobs until the worker stops, or `rebuilding` is set."""
@@ -139,7 +149,7 @@ class Reloader:
 
         if self._reread is None:
             return
-        old, read = self._reports.settings, await asyncio.to_thread(self._reread)
+        old, read = self.settings, await asyncio.to_thread(self._reread)
         learn_secrets(read)
         found, new = changes(old, read), without_restart(old, read)
         if wrong := await objections(old, new, rebuild=bool(found.rebuild)):
@@ -149,7 +159,8 @@ class Reloader:
             await self._prepare(old, new)
         else:
             apply_in_place(parts, new)
-        self._reports.settings = new
+            self._reports.settings = new
+        self.settings = new
 
     async def _prepare(self, old: Settings, new: Settings) -> None:
         from daemon.taking_up import devices_for

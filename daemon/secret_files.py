@@ -24,7 +24,7 @@ class SecretFilesError(Exception):
 
 
 def plain_values(folder: Path) -> dict[str, str]:
-    """Return what the files hold, by their names in upper case; empty ones count as not set.
+    """Return what the files hold, by their names in upper case.
 
     Names with a leading dot are Kubernetes' own. Blanks around a value are none of it: editors
     end files with a newline.
@@ -38,7 +38,7 @@ def plain_values(folder: Path) -> dict[str, str]:
         found = NestedSecretsSettingsSource.load_secrets(folder.resolve())
     except (OSError, UnicodeDecodeError) as error:
         raise SecretFilesError(f"{VARIABLE}: {folder} can't be read: {_why(error)}") from None
-    return {name.upper(): value for name, value in found.items() if value}
+    return {name.upper(): value for name, value in found.items()}
 
 
 def nested_values(folder: Path, settings: type[BaseSettings]) -> Mapping[str, Any]:

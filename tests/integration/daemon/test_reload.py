@@ -250,3 +250,35 @@ async def test_a_reload_beside_a_newer_schema_is_refused(
         await each.reload("max_held = 3", "max_held")
         await direct.until(await direct.insert(), "completed")
         assert worker.log.count("taking jobs:") == 1
+
+
+async def test_models_that_are_served_no_more(direct: Project, configure: Configure) -> None:
+    """Their engines end with the old parts, and nothing trips over them meanwhile."""
+    each = configure(direct)
+    async with each.worker as worker:
+        await direct.until(await direct.insert("sdxl_image_fast"), "completed")
+        running = await direct.insert("chat", steps=20, step_s=0.1)
+        await direct.until_running(running)
+        each.write('worker_type = "chat"')
+        worker.signal(signal.SIGHUP)
+        await eventually(lambda: "finishing jobs" in worker.log)
+
+        _, health = await worker.get("/health")
+        assert (health["status"], health["worker_type"]) == ("draining", "all")
+        await eventually(lambda: worker.log.count("taking jobs:") == 2)
+
+        _, health = await worker.get("/health")
+        assert (health["status"], health["worker_type"]) == ("healthy", "chat")
+        assert len(worker.engines()) == 1
+        of_sdxl = {
+            name: value
+            for name, value in (await worker.metrics()).items()
+            if 'model="sdxl"' in name and "state=" in name
+        }
+        assert [name for name, value in of_sdxl.items() if value] == [
+            name for name in of_sdxl if 'state="unloaded"' in name
+        ]
+        assert any(of_sdxl.values())
+        left = await direct.insert("sdxl_image_fast")
+        await direct.until(await direct.insert("chat"), "completed")
+        assert await direct.status(left) == "queued"
