@@ -4,7 +4,8 @@
 `wakeups` (how a row is heard of), `intake` (claim), `leases` (hold), `executor` and `execution`
 (carry), `admission` and
 `scheduling` (the right to use the GPU), `engines` (the processes that hold models), `progress`,
-`artifacts` and `store` (what is written back), `server` and `telemetry` (what others see), and
-`app` (the one place where all of it is wired). Beside that way: `cli` with `commands` (what an
-operator can ask), `doctor` (whether all that a worker needs is there) and `settings`.
+`artifacts` and `store` (what is written back), `server` and `telemetry` (what others see),
+`reloading` (other settings in the same process), and `app` (the one place where all of it is
+wired). Beside that way: `cli` with `commands` (what an operator can ask), `doctor` (whether all
+that a worker needs is there) and `settings`.
 """

@@ -10,7 +10,7 @@ from typing import Protocol, assert_never
 
 from daemon.admitted import Admission
 from daemon.jobs import JobError
-from daemon.ports import Engine
+from daemon.ports import Engine, KeptEngine
 from daemon.scheduling.commands import (
     Command,
     LoadModel,
@@ -21,6 +21,7 @@ from daemon.scheduling.commands import (
 )
 from daemon.scheduling.forecast import Forecast, forecast_of
 from daemon.scheduling.learning import Measured
+from daemon.scheduling.residency import Residency
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.snapshot import SchedulerSnapshot
 from daemon.values import AdmissionRequest, Demand, EngineEnd, Loaded, Offloaded, RefusedError
@@ -73,6 +74,10 @@ class EngineHands(Protocol):
         """Begin to unload."""
         ...
 
+    def adopt(self, kept: KeptEngine) -> None:
+        """Own an engine that is loaded already."""
+        ...
+
 
 class GpuAdmissions:
     """Implements `daemon.ports.Admissions` with a scheduler and a pool of engines."""
@@ -111,6 +116,26 @@ class GpuAdmissions:
     def drain(self) -> None:
         """Demand nothing more; what was submitted goes on."""
         self._scheduler.drain()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits; `demand_changed` is called whenever less does."""
+        return bool(self._waiting or self._scheduler.state.runs)
+
+    def idle(self) -> list[tuple[str, int]]:
+        """Return the models, each with its device, that are resident, sound, and run nothing."""
+        return [
+            (each.model.name, each.device)
+            for each in self._scheduler.state.placements.values()
+            if each.residency is Residency.RESIDENT and not each.runs and not each.doomed
+        ]
+
+    def adopt(self, kept: Sequence[KeptEngine]) -> None:
+        """Take engines over that a predecessor kept; before anything is submitted."""
+        for each in kept:
+            self._pool.adopt(each)
+        held = [(each.model, each.device, each.loaded) for each in kept]
+        self._carry_out(self._scheduler.adopt(held, self._clock.time()))
 
     def snapshot(self) -> SchedulerSnapshot:
         """Return what each device holds, what runs, what waits and why."""

@@ -8,7 +8,7 @@ at their next step when nobody waits any more.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -67,6 +67,13 @@ class Answering:
     def carried_by(self, execution: Execution) -> None:
         """Say in which way requests are carried: one that records outcomes here."""
         self._execution = execution
+
+    def go_by(self, rows: Execution) -> None:
+        """Have requests that begin from now on resolved and enhanced as rows are."""
+        if self._execution is not None:
+            self._execution = replace(
+                self._execution, resolve=rows.resolve, enhancement=rows.enhancement
+            )
 
     @property
     def held(self) -> int:

@@ -17,6 +17,7 @@ import importlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ from daemon.credentials import watch_expiry
 from daemon.devices import find_devices
 from daemon.feed import Feed
 from daemon.identity import identity
+from daemon.log_settings import configure_logs
 from daemon.model_specs import classes_of
 from daemon.preflight import problems
+from daemon.reloading import Reloader, Reread
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
@@ -36,16 +39,20 @@ from daemon.server.jobs import JobRoutes
 from daemon.server.looks import Looks
 from daemon.server.protection import Protection
 from daemon.server.reports import Phase
-from daemon.server.service import BindError, SideServer, bind_host, connection_limits
+from daemon.server.service import (
+    BindError,
+    PortInUseError,
+    SideServer,
+    bind_host,
+    connection_limits,
+)
 from daemon.settings import Settings
-from daemon.startup import StartupError
+from daemon.startup import NotYetError, StartupError
 from daemon.stopping import Stopping
-from daemon.telemetry import logs
 from daemon.telemetry.gpu import GpuMonitor, GpuSample
 from daemon.telemetry.host import Host, HostSample
 from daemon.telemetry.loop_lag import LoopLag
 from daemon.telemetry.metrics import Metrics
-from daemon.telemetry.redaction import register_secret
 from daemon.telemetry.sampling import Sampler
 from daemon.telemetry.systemd import Systemd
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
@@ -71,13 +78,28 @@ OUTBOX_DRAIN_S = 5.0
 """Seconds for the last outcomes to be recorded."""
 
 
-async def run(settings: Settings, on_ready: Ready | None = None) -> None:
+@dataclass(frozen=True)
+class Front:
+    """What others see of the daemon, and what of it is there before its parts are."""
+
+    reports: DaemonReports
+    feed: Feed
+    desk: Desk
+    port: int
+    on_ready: Ready | None
+
+
+async def run(
+    settings: Settings, on_ready: Ready | None = None, reread: Reread | None = None
+) -> None:
     """Run the worker until SIGINT or SIGTERM; a second signal skips the grace.
+
+    SIGHUP has `reread` called, and what it returns taken up: see `reloading`.
 
     Raises:
         StartupError: with a message for the operator.
     """
-    _configure_logs(settings)
+    configure_logs(settings)
     if found := problems(settings):
         raise StartupError("\n".join(found))
     this = version("ourvidz-worker")
@@ -91,37 +113,26 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
     routes = [
         *streams.routes(),
         *JobRoutes(desk).routes(),
-        *inference_routes(settings, reports.answering, desk),
+        *inference_routes(lambda: reports.settings, reports.answering, desk),
     ]
     app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)
-    stopping = Stopping()
+    stopping = Stopping(reloads=reread is not None)
     try:
         host, port = bind_host(settings.server), settings.server.port
         limits = connection_limits(settings.server)
         async with SideServer(app, host, port, limits=limits) as server:
             with stopping.signals():
-                await _work(reports, feed, desk, stopping, server.port, on_ready)
+                front = Front(reports, feed, desk, server.port, on_ready)
+                await _work(front, stopping, reread)
+    except PortInUseError as error:
+        raise NotYetError(str(error)) from error
     except BindError as error:
         raise StartupError(str(error)) from error
 
 
-def _configure_logs(settings: Settings) -> None:
-    logs.configure(settings.log.level, settings.log.format)
-    supabase = settings.supabase
-    for secret in (settings.database.dsn, supabase.key, supabase.token, settings.server.api_key):
-        if secret is not None:
-            register_secret(secret.get_secret_value())
-
-
-async def _work(
-    reports: DaemonReports,
-    feed: Feed,
-    desk: Desk,
-    stopping: Stopping,
-    port: int,
-    on_ready: Ready | None,
-) -> None:
+async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None:
+    reports, port, on_ready = front.reports, front.port, front.on_ready
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
     composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
@@ -129,18 +140,27 @@ async def _work(
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
         systemd.status("waiting for the database")
+        stopping.on_soft(lambda: systemd.stopping("draining"))
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
-        parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
-        try:
-            await _check(parts, reports, stopping)
-            desk.open(parts.store, parts.executor.cancel)
-            if not stopping.soft.is_set():
-                await _serve_schema(
-                    parts, reports, stopping, systemd, lambda: on_ready and on_ready(port)
+        reloader = Reloader(reports, devices, stopping, systemd, reread)
+        async with systemd.watched(), reloader:
+            while not stopping.soft.is_set():
+                parts: Parts = composition.build(
+                    reports.settings, worker, reloader.devices, reports.metrics, front.feed
                 )
-        finally:
-            await parts.aclose()
+                try:
+                    await _check(parts, reports, stopping)
+                    front.desk.open(parts.store, parts.executor.cancel)
+                    if not stopping.soft.is_set():
+                        await _serve_schema(
+                            parts, reports, reloader, lambda: on_ready and on_ready(port)
+                        )
+                finally:
+                    await parts.aclose()
+                if not reloader.rebuilding:
+                    return
+                reloader.between()
 
 
 async def _check(parts: "Parts", reports: DaemonReports, stopping: Stopping) -> None:
@@ -171,22 +191,22 @@ def _settle_memory() -> None:
 async def _serve_schema(
     parts: "Parts",
     reports: DaemonReports,
-    stopping: Stopping,
-    systemd: Systemd,
+    reloader: Reloader,
     on_ready: Callable[[], object],
 ) -> None:
     """Serve, for as long as the database has this worker's schema.
 
     Raises:
-        StartupError: somebody migrated it under the running worker.
+        NotYetError: somebody migrated it under the running worker.
     """
     try:
-        await _serve(parts, reports, stopping, systemd, on_ready)
+        await _serve(parts, reports, reloader, on_ready)
     except BaseExceptionGroup as errors:
         mismatch = errors.subgroup(SchemaMismatchError)
         if mismatch is None:
             raise
-        raise StartupError(str(_first(mismatch))) from errors
+        # The version that fits may be installed by now.
+        raise NotYetError(str(_first(mismatch))) from errors
 
 
 def _first(errors: BaseException) -> BaseException:
@@ -198,37 +218,37 @@ def _first(errors: BaseException) -> BaseException:
 async def _serve(
     parts: "Parts",
     reports: DaemonReports,
-    stopping: Stopping,
-    systemd: Systemd,
+    reloader: Reloader,
     on_ready: Callable[[], object],
 ) -> None:
-    stopping.on_soft(parts.intake.wake.set)
-    stopping.on_soft(parts.admissions.drain)
-    stopping.on_soft(parts.answering.drain)
+    stopping = reloader.stopping
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(service)
-            for service in (*parts.services(), *_telemetry(parts, reports, systemd))
+            for service in (*parts.services(), *_telemetry(parts, reports))
         ]
         async with parts.pool:
+            reloader.adopt(parts)
             async with parts.executor.stopping_hard_at(stopping.hard):
                 reports.parts, reports.phase = parts, Phase.SERVING
                 _settle_memory()
-                systemd.ready("taking jobs")
+                reloader.taking_jobs()
                 _log.info("taking jobs: %s", ", ".join(reports.settings.enabled_models))
                 on_ready()
-                await parts.intake.run_until(stopping.soft)
+                await reloader.claim(parts)
                 reports.phase = Phase.DRAINING
-                systemd.stopping("draining")
-                _log.info("stopping: taking no more jobs")
+                if reloader.rebuilding:
+                    await parts.executor.finish_held(stopping.soft)
+                if stopping.soft.is_set():
+                    _log.info("stopping: taking no more jobs")
             await parts.outbox.drain(OUTBOX_DRAIN_S)
+            if reloader.rebuilding:
+                await reloader.keep_engines(parts)
         for service in running:
             service.cancel()
 
 
-def _telemetry(
-    parts: "Parts", reports: DaemonReports, systemd: Systemd
-) -> list[Coroutine[Any, Any, None]]:
+def _telemetry(parts: "Parts", reports: DaemonReports) -> list[Coroutine[Any, Any, None]]:
     metrics = reports.metrics
 
     def gpus_sampled(samples: Sequence[GpuSample]) -> None:
@@ -251,7 +271,6 @@ def _telemetry(
         Sampler("host", Host(reports.settings.state_dir), on_sample=host_sampled).run(),
         _count_queue(parts, reports),
         LoopLag(metrics.loop_lagged).run(),
-        systemd.feed_watchdog(),
     ]
 
 

@@ -1,6 +1,6 @@
 """The command line. What an operator can mend is one message on stderr and exit status 1.
 
-docs/cli.md has all exit statuses.
+docs/cli.md has all exit statuses, `exit_codes` those of a worker.
 """
 
 import os
@@ -69,12 +69,13 @@ def main(
 @main.command("run")
 @click.pass_obj
 def run_command(given: Given) -> None:
-    """Run the worker until SIGINT or SIGTERM."""
+    """Run the worker until SIGINT or SIGTERM; SIGHUP reads the settings again."""
     settings = settings_of(given)
 
     from daemon.app import run as run_worker
+    from daemon.settings import load_settings
 
-    run(lambda: run_worker(settings))
+    run(lambda: run_worker(settings, reread=lambda: load_settings(*given)))
 
 
 @main.command("migrate")

@@ -1,27 +1,29 @@
 """The devices of this host: what the driver finds, or one that is simulated."""
 
+import os
+
 from daemon.model_specs import devices_from
 from daemon.scheduling.models import DeviceSpec
 from daemon.settings import Settings
-from daemon.startup import StartupError
+from daemon.startup import NotYetError
 from daemon.telemetry.gpu import Nvml
 
 
 def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
-    """Return the simulated device, or what the driver finds. Blocks.
+    """Return the simulated device, or what the driver finds of the visible ones. Blocks.
 
     Raises:
-        StartupError: there is no GPU.
+        NotYetError: there is no GPU.
     """
     if settings.device.simulate_gb is not None:
         return devices_from((), settings.device)
     try:
-        samples = Nvml()()
+        samples = Nvml(os.environ.get("CUDA_VISIBLE_DEVICES"))()
     except Exception as error:  # whatever a driver raises means: no GPU
-        raise StartupError(
+        raise NotYetError(
             f"no GPU: {error}. Set OURVIDZ_DEVICE__SIMULATE_GB to run without one"
         ) from error
     capacities = [sample.memory_total for sample in samples if sample.memory_total]
     if not capacities:
-        raise StartupError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
+        raise NotYetError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
     return devices_from(capacities, settings.device)

@@ -99,12 +99,19 @@ class Executor:
             if run.phase is Phase.WAITING:
                 run.interrupt(Interruption.STOPPING)
 
+    async def finish_held(self, unless: asyncio.Event) -> None:
+        """Finish what runs, however long that takes, and take no more; `unless` ends the wait."""
+        self.stop_waiting()
+        if self._carriers:
+            _log.info("finishing jobs", jobs=len(self._carriers))
+            await self._until_ended(None, unless)
+
     async def drain(self, grace_s: float) -> None:
         """Stop in two steps; returns when no job is held, or when the second step ran out."""
         self.stop_waiting()
         if self._carriers and grace_s > 0:
             _log.info("finishing jobs", jobs=len(self._carriers), seconds=grace_s)
-            await self._until_ended(grace_s)
+            await self._until_ended(grace_s, self._hard)
         if not self._carriers:
             return
         _log.warning("releasing jobs", jobs=len(self._carriers))
@@ -114,12 +121,12 @@ class Executor:
         for run in self.runs.values():
             _log.error("job left to its lease", job_id=str(run.job.id), phase=run.phase.value)
 
-    async def _until_ended(self, timeout_s: float) -> None:
-        """Wait for all jobs, for the hard stop, or for the time-out."""
-        hard = asyncio.create_task(self._hard.wait(), name="wait for the hard stop")
+    async def _until_ended(self, timeout_s: float | None, unless: asyncio.Event) -> None:
+        """Wait for all jobs, for the event, or for the time-out."""
+        cut = asyncio.create_task(unless.wait(), name="wait for a signal")
         ended = asyncio.create_task(asyncio.wait(self._carriers), name="wait for the jobs")
-        await asyncio.wait({hard, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        hard.cancel()
+        await asyncio.wait({cut, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        cut.cancel()
         ended.cancel()
 
     def _ended(self, carrier: "asyncio.Task[None]", run: JobRun) -> None:

@@ -25,8 +25,9 @@ def show_health(metrics: Metrics, health: Health, *, ready: bool) -> None:
 
 def show_settings(metrics: Metrics, settings: Settings) -> None:
     """Show what the models may take."""
-    for model, chosen in settings.enabled_models.items():
-        metrics.memory.budget(model, int(chosen.budget_gb * GIB))
+    metrics.memory.budgets(
+        {model: int(each.budget_gb * GIB) for model, each in settings.enabled_models.items()}
+    )
 
 
 def show_parts(metrics: Metrics, settings: Settings, parts: "Parts") -> None:

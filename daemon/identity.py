@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from daemon.startup import StartupError
+from daemon.startup import NotYetError, StartupError
 from daemon.values import WorkerIdentity
 
 
@@ -22,8 +22,8 @@ def identity(name: str, port: int, state_dir: Path) -> Iterator[WorkerIdentity]:
     """Take the name (by default host name and port) for the block.
 
     Raises:
-        StartupError: another worker of that name runs on this host, or the state folder can't be
-            written.
+        NotYetError: another worker of that name runs on this host.
+        StartupError: the state folder can't be written.
     """
     worker_id = name or f"{socket.gethostname()}-{port}"
     folder = state_dir.expanduser()
@@ -39,7 +39,7 @@ def identity(name: str, port: int, state_dir: Path) -> Iterator[WorkerIdentity]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StartupError(
+            raise NotYetError(
                 f'a worker named "{worker_id}" runs on this host already: '
                 "set OURVIDZ_WORKER_NAME to another name"
             ) from error

@@ -5,6 +5,7 @@ Implementations of one port pass one conformance suite (`tests/conformance`).
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -243,6 +244,19 @@ class Engine(Protocol):
     async def ended(self) -> EngineEnd:
         """Wait for the process to end by itself or by `stop`; return how it did."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEngine:
+    """A loaded engine that nobody owns, between two pools: whoever has it must stop it or adopt it.
+
+    `loaded` is what its load said: the bytes that it holds, and what it can do.
+    """
+
+    model: str
+    device: int
+    engine: Engine
+    loaded: Loaded
 
 
 class EngineFactory(Protocol):

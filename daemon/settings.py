@@ -1,9 +1,9 @@
-"""Frozen settings from a TOML file and the environment, with all errors reported at once.
+"""Frozen settings from a TOML file, secret files and the environment, with all errors at once.
 
-The environment wins over the file. Names in the environment are `OURVIDZ_` and the path with two
-underscores: `OURVIDZ_SERVER__PORT=7861`. The names that `worker-api.md` fixes (`SUPABASE_URL`,
-`SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few usual ones work as they are: see
-`_KNOWN_NAMES`.
+The environment wins over secret files (`secret_files`), and those over the TOML file. Names in the
+environment are `OURVIDZ_` and the path with two underscores: `OURVIDZ_SERVER__PORT=7861`. The names
+that `worker-api.md` fixes (`SUPABASE_URL`, `SUPABASE_SERVICE_ROLE_KEY`, `WORKER_API_KEY`) and a few
+usual ones work as they are: see `_KNOWN_NAMES`.
 """
 
 import os
@@ -23,6 +23,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from daemon.job_types import Model
+from daemon.secret_files import VARIABLE, SecretFilesError, nested_values, plain_values
 from daemon.sections import (
     ArtifactSettings,
     DatabaseSettings,
@@ -174,19 +175,21 @@ def read_layers(
             found.append(Layer("file", tomllib.loads(config.read_text()), str(config)))
         except (OSError, ValueError) as error:
             problems.append(f"{config}: {error}")
-    known: dict[str, Any] = {}
-    for name, (section, key) in _KNOWN_NAMES.items():
-        if os.environ.get(name):
-            known = merged(known, {section: {key: os.environ[name]}})
+    try:
+        found.append(Layer("credential", _secrets(), os.environ.get(VARIABLE, "")))
+    except SecretFilesError as error:
+        problems.append(str(error))
     environment, unreadable = _environment()
-    found += [Layer("environment", known), Layer("environment", environment)]
+    found += [Layer("environment", _known(os.environ)), Layer("environment", environment)]
     return [*found, Layer("command line", overrides or {})], problems + unreadable
 
 
 def load_settings(
     config: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Read the TOML file, the environment, and `overrides` (the command line), weakest first.
+    """Read the TOML file, secret files, the environment, and `overrides` (the command line).
+
+    Weakest first.
 
     Raises:
         SettingsError: with one line for each thing that is wrong.
@@ -212,6 +215,21 @@ def variables_of(path: str) -> tuple[str, ...]:
     """Return the names of a setting in the environment, the strongest first."""
     short = [name for name, known in _KNOWN_NAMES.items() if ".".join(known) == path]
     return (f"OURVIDZ_{path.replace('.', '__').upper()}", *reversed(short))
+
+
+def _secrets() -> dict[str, Any]:
+    if not (folder := os.environ.get(VARIABLE)):
+        return {}
+    path = Path(folder)
+    return merged(_known(plain_values(path)), nested_values(path, Settings))
+
+
+def _known(values: Mapping[str, str]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name, (section, key) in _KNOWN_NAMES.items():
+        if values.get(name):
+            known = merged(known, {section: {key: values[name]}})
+    return known
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import click
 from daemon.commands.desk import dsn_option, operators
 from daemon.commands.outcomes import STATUSES, how_to_go_on, job_json
 from daemon.commands.output import json_option, json_text, note, show_table, tell
-from daemon.commands.running import INTERRUPTED, Given, UserError, run
+from daemon.commands.running import Given, UserError, run
+from daemon.exit_codes import INTERRUPTED
 from daemon.job_types import JOB_TYPES
 from daemon.simulate_options import Duration
 

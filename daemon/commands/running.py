@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
+from daemon.exit_codes import DEFECT, INTERRUPTED, MISTAKE, TRY_AGAIN
+
 if TYPE_CHECKING:  # It takes longer than all of `--help`.
     from daemon.settings import Settings
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
 
 
 class UserError(click.ClickException):
     """Something that the operator can mend; shown without a traceback."""
 
+    exit_code = MISTAKE
+
     def show(self, file: Any = None) -> None:
         """Write the message to stderr, each line as it is."""
         click.echo(f"ourvidz-worker: {self.message}", file=file, err=True)
+
+
+class TryAgainError(UserError):
+    """Something that may mend itself."""
+
+    exit_code = TRY_AGAIN
 
 
 class Given(NamedTuple):
@@ -56,16 +63,22 @@ def run(start: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     import asyncio
 
     from daemon.settings import SettingsError
-    from daemon.startup import StartupError
+    from daemon.startup import NotYetError, StartupError
 
     try:
         return asyncio.run(start())
     except StartupError as error:
-        raise UserError(str(error)) from error
+        kind = TryAgainError if isinstance(error, NotYetError) else UserError
+        raise kind(str(error)) from error
     except SettingsError as error:
         raise wrong_settings(error) from error
     except KeyboardInterrupt:
         interrupted()
+    except click.ClickException:
+        raise
+    except Exception:  # noqa: BLE001 -- a defect of any kind; its status tells it from a mistake
+        sys.excepthook(*sys.exc_info())
+        sys.exit(DEFECT)
 
 
 def quiet() -> None:

@@ -11,7 +11,8 @@ from daemon.commands.desk import dsn_option, operators
 from daemon.commands.outcomes import how_to_go_on
 from daemon.commands.output import json_option, note, tell
 from daemon.commands.request import request_of
-from daemon.commands.running import INTERRUPTED, Given, run
+from daemon.commands.running import Given, run
+from daemon.exit_codes import INTERRUPTED
 from daemon.job_types import JOB_TYPES
 
 

@@ -12,6 +12,7 @@ reported free only after the process is gone and the device's memory is back.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum, auto
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,7 +22,7 @@ import structlog
 from daemon.engines import moves
 from daemon.engines.memory_back import AtOnce, MemoryBack
 from daemon.jobs import JobError
-from daemon.ports import Engine, EngineFactory
+from daemon.ports import Engine, EngineFactory, KeptEngine
 from daemon.values import EngineEnd, Loaded, Offloaded
 
 _log = structlog.get_logger(__name__)
@@ -74,6 +75,10 @@ class _Held:
         """How the engine ended by itself."""
         self.held_bytes = 0
         """What it holds on the device for as long as it is left alone."""
+        self.loaded: Loaded | None = None
+        """What its last load said; None: its weights aren't on the device."""
+        self.handed_over = False
+        """It lives on without this pool."""
 
     def order(self, order: _Order) -> None:
         self.orders.append(order)
@@ -118,6 +123,26 @@ class EnginePool:
             life.cancel()
         await self._group.__aexit__(kind, error, trace)
 
+    def adopt(self, kept: KeptEngine) -> None:
+        """Own an engine that was handed over; nothing is reported but its end."""
+        held = _Held(kept.model, kept.device, kept.engine)
+        held.loaded, held.held_bytes = kept.loaded, kept.loaded.weights_bytes
+        self._begin(held)
+
+    def hand_over(self, wanted: Iterable[tuple[str, int]]) -> list[KeptEngine]:
+        """Let go of those that are loaded and told nothing else; whoever calls must stop them.
+
+        They must run nothing. The others stay, and end with the pool.
+        """
+        kept = []
+        for key in wanted:
+            held = self._held.get(key)
+            if held is None or held.loaded is None or held.orders or held.end is not None:
+                continue
+            held.handed_over = True
+            kept.append(KeptEngine(held.model, held.device, held.engine, held.loaded))
+        return kept
+
     def engine(self, model: str, device: int) -> Engine:
         """Return the engine that holds the model; raises KeyError where none does."""
         return self._held[model, device].engine
@@ -132,7 +157,10 @@ class EnginePool:
         if (offloaded := self._held.get((model, device))) is not None:
             offloaded.order(_Order.RESTORE)
             return
-        held = _Held(model, device, self._factory(model, device))
+        self._begin(_Held(model, device, self._factory(model, device)))
+
+    def _begin(self, held: _Held) -> None:
+        model, device = held.model, held.device
         self._held[model, device] = held
         life = self._group.create_task(self._live(held), name=f"engine {model} on {device}")
         self._lives.add(life)
@@ -155,11 +183,14 @@ class EnginePool:
         """The whole life of one engine; however it ends, the engine is gone after it."""
         model, device = held.model, held.device
         try:
-            failure = self._took(held, await moves.load(held.engine, model, device))
+            failure: JobError | None = None
+            if held.loaded is None:
+                failure = self._took(held, await moves.load(held.engine, model, device))
             if failure is None:
                 failure = await self._serve(held)
         except asyncio.CancelledError:
-            await self._stop_at_exit(held)
+            if not held.handed_over:
+                await self._stop_at_exit(held)
             raise
         await self._reap(held, alive=failure is None and held.end is None)
         if isinstance(failure, JobError):
@@ -205,6 +236,7 @@ class EnginePool:
         return held.orders.popleft()
 
     async def _offload(self, held: _Held) -> None:
+        held.loaded = None
         offloaded = await moves.offload(held.engine, held.model, held.device)
         if isinstance(offloaded, EngineEnd):
             held.end = offloaded
@@ -216,7 +248,7 @@ class EnginePool:
         """Report a load that succeeded; a failure waits until the engine is gone."""
         if isinstance(loaded, JobError):
             return loaded
-        held.held_bytes = loaded.weights_bytes
+        held.loaded, held.held_bytes = loaded, loaded.weights_bytes
         self._to().load_done(held.model, held.device, loaded)
         return None
 
@@ -227,7 +259,7 @@ class EnginePool:
 
     async def _reap(self, held: _Held, *, alive: bool) -> None:
         """Stop the engine until it is gone, and wait for its memory."""
-        model, device = held.model, held.device
+        model, device, held.loaded = held.model, held.device, None
         before = await self._memory_back.used(model, device) if alive else None
         while True:
             try:

@@ -45,6 +45,27 @@ def loaded(state: State, model: str, device: int, measured: Loaded, now: float) 
     state.loading.remove(device)
     seen = state.durations.restores if placement.restoring else state.durations.loads
     seen[model].observe(now - placement.changed_s)
+    return _settle(state, placement, measured, now)
+
+
+def adopt(state: State, model: str, device: int, measured: Loaded, now: float) -> bool:
+    """Hold the bytes of an engine that is there already; False where they don't fit.
+
+    It isn't a load: nobody waited for it, and nothing is learned of how long loads take.
+    """
+    placement = state.placements[model, device]
+    placement.advance(Change.LOAD)
+    placement.advance(Change.LOADED)
+    placement.load_number += 1
+    budget = placement.model.budget_bytes
+    expected = min(state.estimates.weights(model), max(0, state.ledgers[device].free_bytes))
+    state.ledgers[device].hold_weights(model, expected, budget)
+    return _settle(state, placement, measured, now)
+
+
+def _settle(state: State, placement: Placement, measured: Loaded, now: float) -> bool:
+    """Put what a load really took in the place of what was expected."""
+    model, device = placement.model.name, placement.device
     _changed(state, placement, now)
     placement.idle_since_s = now
     placement.offloads, placement.savings = measured.offloads, measured.savings

@@ -85,6 +85,19 @@ class Scheduler:
 
     # Events of engines.
 
+    def adopt(self, kept: Iterable[tuple[str, int, Loaded]], now: float) -> list[Command]:
+        """Take in engines (model, device, what they hold) that are there already.
+
+        Before anything else: what they hold must be known when the first decision is made. One
+        that doesn't fit, where other models have other budgets now, is unloaded.
+        """
+        commands: list[Command] = []
+        for model, device, loaded in kept:
+            if not moves.adopt(self.state, model, device, loaded, now):
+                moves.evict(self.state, model, device, now)
+                commands.append(UnloadModel(model, device))
+        return [*commands, *self._decide(now)]
+
     def load_done(self, model: str, device: int, loaded: Loaded, now: float) -> list[Command]:
         """The model is in the device's memory.
 

@@ -1,6 +1,6 @@
 """From a checked request to its result, or to the error that its sender is told."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, assert_never
@@ -33,17 +33,19 @@ class Inference:
 
     Args:
         answering: returns who answers them; None while the worker starts.
-        models: those that this worker serves.
+        models: returns those that this worker serves.
     """
 
-    def __init__(self, answering: Callable[[], Answers | None], models: frozenset[Model]) -> None:
+    def __init__(
+        self, answering: Callable[[], Answers | None], models: Callable[[], Collection[Model]]
+    ) -> None:
         self._answering = answering
-        self.models = models
+        self._models = models
 
     def check_served(self, job_type: str) -> None:
         """Raise 404 if this worker has no model for it."""
         model = JOB_TYPES[job_type].model
-        if model not in self.models:
+        if model not in self._models():
             raise ApiError(
                 HTTPStatus.NOT_FOUND, f"this worker doesn't serve {model}", MODEL_NOT_SERVED
             )

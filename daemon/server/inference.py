@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from daemon.exchanges import Answers
+from daemon.job_types import Model
 from daemon.server.asking import Inference
 from daemon.server.desk import Desk
 from daemon.server.idempotency import Idempotency, once_for_all
@@ -16,17 +17,17 @@ from daemon.settings import Settings
 
 
 def inference_routes(
-    settings: Settings, answering: Callable[[], Answers | None], desk: Desk
+    settings: Callable[[], Settings], answering: Callable[[], Answers | None], desk: Desk
 ) -> list[web.RouteDef]:
     """Return the routes.
 
     Args:
-        settings: which models are served, and what requests may leave out.
+        settings: returns those in force: a reload may change which models are served.
         answering: returns who answers; None while the worker starts.
         desk: where rows are added.
     """
-    server = settings.server
-    inference = Inference(answering, frozenset(settings.enabled_models))
+    server = settings().server
+    inference = Inference(answering, lambda: settings().enabled_models)
     once = once_for_all(Idempotency())
     refuse_unknown = server.unknown_fields == "refuse"
     text = TextRoutes(
@@ -36,6 +37,11 @@ def inference_routes(
         refuse_unknown=refuse_unknown,
     )
     pictures = PictureRoutes(inference, Submissions(desk), once, refuse_unknown=refuse_unknown)
-    names = {model: chosen.name or model.value for model, chosen in settings.enabled_models.items()}
-    compatible = OpenAiRoutes(inference, once, names, refuse_unknown=refuse_unknown)
+    compatible = OpenAiRoutes(
+        inference, once, lambda: _names(settings()), refuse_unknown=refuse_unknown
+    )
     return [*text.routes(), *pictures.routes(), *compatible.routes()]
+
+
+def _names(settings: Settings) -> dict[Model, str]:
+    return {model: chosen.name or model.value for model, chosen in settings.enabled_models.items()}

@@ -1,7 +1,7 @@
 """The endpoints of OpenAI's API that its clients use: chat completions, images, models."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -33,7 +33,7 @@ class OpenAiRoutes:
     Args:
         inference: where requests are handed in.
         once: runs a request that is repeated once.
-        names: the shown name of each model that this worker serves.
+        names: returns the shown name of each model that this worker serves.
         refuse_unknown: refuse fields that aren't known.
         began: when the models came to be, as far as their list tells: Unix seconds.
     """
@@ -42,7 +42,7 @@ class OpenAiRoutes:
         self,
         inference: Inference,
         once: Once,
-        names: Mapping[Model, str],
+        names: Callable[[], Mapping[Model, str]],
         *,
         refuse_unknown: bool,
         began: float | None = None,
@@ -70,7 +70,7 @@ class OpenAiRoutes:
             wanted = text_request(body)
         except InvalidRequest as error:
             raise refused(str(error)) from None
-        order, shown = order_of(request, "generate", wanted), self._names[Model.CHAT]
+        order, shown = order_of(request, "generate", wanted), self._names()[Model.CHAT]
 
         async def answer(request: web.Request) -> web.StreamResponse:
             with self._inference.begin(order) as exchange:
@@ -99,13 +99,13 @@ class OpenAiRoutes:
 
     async def models(self, _request: web.Request) -> web.StreamResponse:
         """List what this worker serves."""
-        listed = [self._shown(name) for name in self._names.values()]
+        listed = [self._shown(name) for name in self._names().values()]
         return web.json_response({"object": "list", "data": listed})
 
     async def model(self, request: web.Request) -> web.StreamResponse:
         """Tell of one model."""
         name = request.match_info["name"]
-        return web.json_response(self._shown(self._names[self._model_of(name, tuple(Model))]))
+        return web.json_response(self._shown(self._names()[self._model_of(name, tuple(Model))]))
 
     def _shown(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._began, "owned_by": "ourvidz"}
@@ -114,13 +114,14 @@ class OpenAiRoutes:
         """Return the model to draw with; without a name, the first that there is."""
         if name is not None:
             return self._model_of(name, _DRAWING)
-        served = [model for model in _DRAWING if model in self._names]
+        served = [model for model in _DRAWING if model in self._names()]
         return served[0] if served else _DRAWING[0]
 
     def _model_of(self, name: str, models: tuple[Model, ...]) -> Model:
         """Return the model of a shown name or of the worker's own; raises 404."""
+        names = self._names()
         for model in models:
-            if model in self._names and name in {model.value, self._names[model]}:
+            if model in names and name in {model.value, names[model]}:
                 return model
         message = f'this worker has no model "{name[:100]}" for that; /v1/models lists all'
         raise ApiError(HTTPStatus.NOT_FOUND, message, MODEL_NOT_SERVED)

@@ -4,10 +4,12 @@ The protocol is one datagram per message to the socket in NOTIFY_SOCKET (sd_noti
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Self
 
 _log = logging.getLogger("daemon.telemetry.systemd")
@@ -40,9 +42,29 @@ class Systemd:
         """Say that the stop has begun."""
         self._send("STOPPING=1", status)
 
+    def reloading(self, status: str = "") -> None:
+        """Say that new settings are being taken up; `ready` says that this is over."""
+        # By this time systemd tells an answer to its own signal from an earlier one.
+        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}", status)
+
     def status(self, status: str) -> None:
         """Show a line in `systemctl status`."""
         self._send("", status)
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Feed the watchdog for the time of the block: through every drain and every reload.
+
+        It ends where the block does. What comes after is the end of the process, for which
+        `STOPPING=1` has set another time limit.
+        """
+        feeding = asyncio.create_task(self.feed_watchdog(), name="feed the watchdog")
+        try:
+            yield
+        finally:
+            self.stopping()
+            feeding.cancel()
 
     async def feed_watchdog(
         self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -50,6 +50,11 @@ class SweepTimer:
         self._due_at: float | None = None
         self._noted = asyncio.Event()
 
+    def set_intervals(self, interval_s: float, blind_interval_s: float) -> None:
+        """Take other intervals, from now on."""
+        self._interval_s, self._blind_interval_s = interval_s, blind_interval_s
+        self._noted.set()
+
     def due_in(self, next_due_s: float | None) -> float:
         """Return the seconds between a sweep and the next, given what the sweep saw coming."""
         interval = self._interval_s if self._any_proven() else self._blind_interval_s

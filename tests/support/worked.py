@@ -74,7 +74,7 @@ def _model(metrics: Metrics, model: str) -> None:
     metrics.model_state(model, STATE.values[0])
     metrics.vram(0, {"capacity": 48, "reserve": 1, "weights": 12, "reserved": 4, "other": 1})
     memory.model(model, 0, weights=12, reserved=4)
-    memory.budget(model, 16)
+    memory.budgets({model: 16})
     memory.peak(model, 15)
     memory.outside(0, 2)
     memory.host(3)

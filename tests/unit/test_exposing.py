@@ -55,3 +55,8 @@ def test_budgets_are_bytes() -> None:
     sample = metrics.registry.get_sample_value
     assert sample("ourvidz_model_budget_bytes", {"model": "sdxl"}) == 12 * 2**30
     assert sample("ourvidz_model_budget_bytes", {"model": "wan"}) is None
+
+    wan = load_settings(None, {"worker_type": "wan", "database": {"dsn": "postgresql://x/y"}})
+    show_settings(metrics, wan)
+    assert sample("ourvidz_model_budget_bytes", {"model": "sdxl"}) is None
+    assert sample("ourvidz_model_budget_bytes", {"model": "wan"}) == 6 * 2**30

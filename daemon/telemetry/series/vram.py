@@ -50,9 +50,11 @@ class VramSeries:
         for other in STATE.values:
             self._residency.labels(MODEL.of(model), other).set(other == state)
 
-    def budget(self, model: str, n_bytes: int) -> None:
-        """Show what a model may take."""
-        self._budget.labels(MODEL.of(model)).set(n_bytes)
+    def budgets(self, budgets: Mapping[str, int]) -> None:
+        """Show what each model may take, and no other: a reload may have brought other models."""
+        self._budget.clear()
+        for model, n_bytes in budgets.items():
+            self._budget.labels(MODEL.of(model)).set(n_bytes)
 
     def device(self, device: int, amounts: Mapping[str, int]) -> None:
         """Show the book of a device, bytes by kind; other kinds are left out."""

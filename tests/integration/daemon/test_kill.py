@@ -10,6 +10,8 @@ from daemon_process import SHORT_LEASES, Daemon
 from eventually import eventually
 from projects import Project
 
+from daemon.exit_codes import TRY_AGAIN
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
@@ -164,7 +166,7 @@ async def test_a_namesake_on_this_host_is_no_predecessor(
         job = await direct.insert("chat", steps=10, step_s=0.1)
         await direct.until_running(job)
         second = await daemon(direct).start()
-        assert await second.ended() == 1
+        assert await second.ended() == TRY_AGAIN
         assert 'a worker named "worker" runs on this host already' in second.log
         await direct.until(job, "completed")
         assert [run["outcome"] for run in await direct.database.runs(job)] == ["completed"]

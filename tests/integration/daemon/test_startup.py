@@ -12,6 +12,7 @@ from daemon_process import Daemon
 from eventually import eventually
 from projects import Project, direct_project
 
+from daemon.exit_codes import MISTAKE, TRY_AGAIN
 from daemon.migrate import migrate
 from devstack.postgres import Postgres, free_port
 from devstack.tokens import mint
@@ -21,11 +22,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 StartDaemon = Callable[..., Daemon]
 
 
-async def assert_refuses(worker: Daemon, *sentences: str) -> None:
-    """It ends with status 1, and all that it says are these sentences, without a traceback."""
+async def assert_refuses(worker: Daemon, *sentences: str, status: int = MISTAKE) -> None:
+    """It ends with that status, and all that it says are these sentences, without a traceback."""
     worker.environment["OURVIDZ_LOG__LEVEL"] = "warning"
     await worker.start()
-    assert await worker.ended() == 1
+    assert await worker.ended() == status
     lines = worker.log.strip().splitlines()
     assert lines[0].startswith("ourvidz-worker: ")
     assert len(lines) == max(1, len(sentences)), worker.log
@@ -85,7 +86,7 @@ async def test_a_setting_that_cannot_work(
     worker = daemon(direct, **settings)
     worker.environment["OURVIDZ_LOG__LEVEL"] = "warning"
     await worker.start()
-    assert await worker.ended() == 1
+    assert await worker.ended() == MISTAKE
     assert "ourvidz-worker: " in worker.log
     assert sentence in worker.log
     assert "hush" not in worker.log
@@ -126,7 +127,7 @@ async def test_a_port_in_use(direct: Project, daemon: StartDaemon) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         worker = daemon(direct)
         worker.listen_on(taken.getsockname()[1])
-        await assert_refuses(worker, f"port {worker.port} is in use")
+        await assert_refuses(worker, f"port {worker.port} is in use", status=TRY_AGAIN)
 
 
 REFUSED = "the database refuses this worker (check SUPABASE_KEY and SUPABASE_WORKER_TOKEN"
@@ -245,7 +246,7 @@ async def test_a_schema_that_changes_under_the_worker(
     names = ("claim_jobs", "claim_jobs_v2")
     async with changed(project, rename.format(*names), rename.format(*reversed(names))):
         await project.insert()
-        assert await worker.ended() == 1
+        assert await worker.ended() == TRY_AGAIN
     assert "run `ourvidz-worker migrate`" in worker.log.strip().splitlines()[-1], worker.log
     worker.assert_clean()
 
