@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from daemon.credentials import watch_expiry
 from daemon.devices import find_devices
 from daemon.feed import Feed
@@ -32,7 +34,9 @@ from daemon.reloading import Reloader, Reread
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
 from daemon.server.app import build_app
+from daemon.server.chat_health import chat_health_routes
 from daemon.server.desk import Desk
+from daemon.server.documentation import Documentation
 from daemon.server.events import EventStreams
 from daemon.server.inference import inference_routes
 from daemon.server.jobs import JobRoutes
@@ -78,6 +82,18 @@ OUTBOX_DRAIN_S = 5.0
 """Seconds for the last outcomes to be recorded."""
 
 
+def routes_of(reports: DaemonReports, streams: EventStreams, desk: Desk) -> list[web.RouteDef]:
+    """Return what is served beside the probes."""
+    refuse_unknown = reports.settings.server.unknown_fields == "refuse"
+    return [
+        *streams.routes(),
+        *JobRoutes(desk).routes(),
+        *inference_routes(lambda: reports.settings, reports.answering, desk),
+        *chat_health_routes(reports),
+        *Documentation(reports.version, refuse_unknown=refuse_unknown).routes(),
+    ]
+
+
 @dataclass(frozen=True)
 class Front:
     """What others see of the daemon, and what of it is there before its parts are."""
@@ -110,11 +126,7 @@ async def run(
     reports.keys = protection.keys
     feed, desk = Feed(), Desk()
     streams = EventStreams(feed, Looks(desk), counted=metrics.live.streams)
-    routes = [
-        *streams.routes(),
-        *JobRoutes(desk).routes(),
-        *inference_routes(lambda: reports.settings, reports.answering, desk),
-    ]
+    routes = routes_of(reports, streams, desk)
     app = build_app(reports, protection=protection, routes=routes)
     app.on_shutdown.append(streams.stop)
     stopping = Stopping(reloads=reread is not None)

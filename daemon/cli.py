@@ -69,7 +69,10 @@ def main(
 @main.command("run")
 @click.pass_obj
 def run_command(given: Given) -> None:
-    """Run the worker until SIGINT or SIGTERM; SIGHUP reads the settings again."""
+    """Run the worker until SIGINT or SIGTERM.
+
+    SIGHUP has the settings read again.
+    """
     settings = settings_of(given)
 
     from daemon.app import run as run_worker

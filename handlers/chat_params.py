@@ -25,12 +25,14 @@ Role = Annotated[Literal["system", "user", "assistant"], Field(description=_ROLE
 Stop = Annotated[Text, Field(min_length=1, max_length=100, description=_STOPS)]
 
 
-class _Message(Fields):
+class GivenMessage(Fields):
+    """One message, as it goes to the model."""
+
     role: Role
     content: Text
 
 
-class _Entry(Fields):
+class GivenEntry(Fields):
     """An entry of a history; frontends name the speaker `sender`, others `role`."""
 
     sender: Role | None = None
@@ -43,12 +45,12 @@ class ChatFields(Fields):
     """What a request for text may say."""
 
     messages: Annotated[
-        list[_Message], Field(default_factory=list, description="a list of messages")
+        list[GivenMessage], Field(default_factory=list, description="a list of messages")
     ]
     message: Text | None = None
     system_prompt: Text | None = None
     conversation_history: Annotated[
-        list[_Entry], Field(default_factory=list, description="a list of messages")
+        list[GivenEntry], Field(default_factory=list, description="a list of messages")
     ]
     max_tokens: Annotated[
         int | None, Field(ge=1, le=4096, description="a whole number from 1 to 4096")
@@ -111,7 +113,7 @@ def _given(chat: ChatFields) -> list[Message]:
     return messages
 
 
-def _said(entry: _Entry, number: int) -> Message:
+def _said(entry: GivenEntry, number: int) -> Message:
     role = entry.role or entry.sender
     if role is None:
         raise InvalidRequest(f"conversation_history[{number}].sender is missing")

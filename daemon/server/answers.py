@@ -4,7 +4,7 @@ Figures are real or null. "GB" is 2**30 bytes, as GPU tools show it; *usage* is 
 *utilization* a share in percent, for GPU memory and disk alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,13 @@ from daemon.server.reports import DeviceReport, Health, ModelState, Phase, Statu
 from daemon.telemetry.gpu import GpuSample
 
 ARCHITECTURE = "pure_inference_engine"
+
+SYSTEM_PROMPT_FEATURES: Mapping[str, bool | str] = {
+    "pure_inference_engine": True,
+    "no_prompt_overrides": True,
+    "respects_provided_prompts": True,
+    "template_override_risk": "eliminated",
+}
 
 _GIB = 2**30
 
@@ -31,12 +38,7 @@ def health_answer(health: Health) -> dict[str, Any]:
         "active_jobs": health.active_jobs,
         "uptime": int(health.uptime_s),
         "model_loaded": any(model.state is ModelState.LOADED for model in health.models.values()),
-        "system_prompt_features": {
-            "pure_inference_engine": True,
-            "no_prompt_overrides": True,
-            "respects_provided_prompts": True,
-            "template_override_risk": "eliminated",
-        },
+        "system_prompt_features": dict(SYSTEM_PROMPT_FEATURES),
         "capabilities": {
             "hardcoded_prompts": False,
             "prompt_modification": False,

@@ -17,8 +17,8 @@ on the open paths. Made for limits, fairness and logs: it is never the key."""
 
 ANONYMOUS = "anonymous"
 
-_OPEN = frozenset({"/health", "/ready"})
-"""Paths of load balancers and container probes, which carry no key."""
+_OPEN = frozenset({"/health", "/ready", "/chat/health", "/openapi.json", "/docs"})
+"""Paths of load balancers and container probes, which carry no key, and what all may read."""
 
 
 def authentication(keys: KeyRing, strangers: Strangers) -> Middleware:

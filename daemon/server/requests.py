@@ -23,6 +23,9 @@ MOST_PROMPT_CHARS = 1000
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 
+_OF_ROWS = frozenset({"enhanced_prompt"})
+"""What would take the prompt's place if it were passed on: over HTTP it isn't known."""
+
 UserId = Annotated[
     str | None,
     Field(
@@ -94,7 +97,9 @@ async def checked(
             _check_prompts(body)
     except InvalidRequest as error:
         raise refused(str(error)) from None
-    return {name: value for name, value in body.items() if value is not None}
+    return {
+        name: value for name, value in body.items() if value is not None and name not in _OF_ROWS
+    }
 
 
 def check_prompts(body: dict[str, Any]) -> None:
