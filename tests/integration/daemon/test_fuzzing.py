@@ -3,7 +3,7 @@
 Each answer's status, content type, headers and body are held to the document; what the document
 forbids must be refused; no answer may be a failure of the worker itself.
 
-    OURVIDZ_FUZZ_EXAMPLES=1000 python -m pytest tests/integration/daemon/test_fuzzing.py -s
+    FUZZ_EXAMPLES=1000 python -m pytest tests/integration/daemon/test_fuzzing.py -s
 
 runs for longer.
 """
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 StartDaemon = Callable[..., Daemon]
 
 KEY = "the-key-of-the-fuzzer"
-EXAMPLES = os.environ.get("OURVIDZ_FUZZ_EXAMPLES", "16")
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "16")
 """Of each endpoint, beside those of every bound."""
 WITHIN_S = 60 + 10 * int(EXAMPLES)
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
