@@ -135,7 +135,12 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 def _last_event_id(request: web.Request) -> int:
     """Return the number of the last event that the client has; the header is the newer one."""
-    said = request.headers.get("Last-Event-ID") or request.query.get("last_event_id") or "0"
+    said = (request.headers.get("Last-Event-ID"), request.query.get("last_event_id"))
+    numbers = [_number_of(each) for each in said if each]
+    return numbers[0] if numbers else 0
+
+
+def _number_of(said: str) -> int:
     if not (said.isascii() and said.isdigit()) or len(said) > len(str(2**53)):
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the last event id is no number: {said[:50]}")
     return int(said)

@@ -78,6 +78,12 @@ async def test_who_comes_back_gets_the_rest(
         ("/jobs/{}/events", {"X-API-Key": "wrong"}, 401, "UNAUTHORIZED"),
         ("/jobs/{}/events?last_event_id=-1", {"X-API-Key": "k3y"}, 400, "BAD_REQUEST"),
         (
+            "/jobs/{}/events?last_event_id=x",
+            {"X-API-Key": "k3y", "Last-Event-ID": "1"},
+            400,
+            "BAD_REQUEST",
+        ),
+        (
             "/jobs/{}/events",
             {"X-API-Key": "k3y", "Last-Event-ID": "9" * 400},
             400,
