@@ -30,7 +30,9 @@ async def client() -> AsyncIterator[Client]:
     chosen = load_settings(overrides={"models": {"chat": {"runner": "fake"}}})
     answers = AtOnce(chosen)
     reports = DaemonReports(chosen, Metrics(), "1")
-    app = build_app(reports, api_key=None, routes=inference_routes(chosen, lambda: answers, Desk()))
+    app = build_app(
+        reports, api_key=None, routes=inference_routes(lambda: chosen, lambda: answers, Desk())
+    )
     async with TestClient(TestServer(app)) as opened:
         yield opened
 
