@@ -40,7 +40,7 @@ class Spoken(Fields):
 class StreamOptions(Fields):
     """What a stream shall tell beside the answer."""
 
-    include_usage: bool = False
+    include_usage: Annotated[bool, Field(description="true or false")] = False
 
 
 class CompletionBody(Fields):
