@@ -132,6 +132,8 @@ class Intake:
     _predecessor: bool = True
     _open_since: dict[str, float] = field(default_factory=dict)
     """Since when jobs of each type are in demand."""
+    _empty: set[tuple[str, ...]] = field(default_factory=set)
+    """Classes of which the looks of this wake-up have found the last row."""
 
     async def run_until(self, stopping: asyncio.Event) -> None:
         """Claim until `stopping` is set (set the flag too). A claim under way is finished first.
@@ -149,13 +151,17 @@ class Intake:
             if self.sweeps.sweep_due.is_set():
                 self.sweeps.sweep_due.clear()
                 await self._until_answered(self._sweep, stopping)
+            self._empty.clear()
             while not stopping.is_set() and await self._claim_once(stopping):
                 pass
 
     async def _claim_once(self, stopping: asyncio.Event) -> bool:
         """Claim what is in demand; return whether there may be more."""
-        demands = bounded(self.demand(), self.starter.room())
-        self._note_open(demands)
+        room = self.starter.room()
+        wanted = self.demand() if room > 0 else []
+        self._note_open(wanted)
+        open_still = [demand for demand in wanted if demand.job_types not in self._empty]
+        demands = bounded(open_still, room)
         if not demands:
             return False
         request_id = _new_request_id()
@@ -168,6 +174,7 @@ class Intake:
                 open_s = claimed_at - self._open_since.get(job.job_type, claimed_at)
                 self.starter.start(job, claimed_at, open_s)
             self._note_filled(demands, jobs)
+            self._note_empty(demands, jobs)
             self.restraint.looked(len(jobs), self.clock())
             self.found([job.hinted_s for job in jobs if job.hinted_s is not None], claimed_at)
             return len(jobs)
@@ -177,7 +184,8 @@ class Intake:
         self.stats.claimed += claimed or 0
         # Let the jobs ask for admission, so that the next demand knows of them.
         await asyncio.sleep(0)
-        return claimed == sum(demand.count for demand in demands)
+        # Classes for which there was no room left have the room that others didn't need.
+        return claimed == _total(demands) or len(demands) < len(open_still)
 
     def _note_open(self, demands: Sequence[Demand]) -> None:
         now, since = self.clock(), self._open_since
@@ -196,6 +204,13 @@ class Intake:
             if sum(claimed[job_type] for job_type in demand.job_types) >= demand.count:
                 for job_type in demand.job_types:
                     self._open_since.pop(job_type, None)
+
+    def _note_empty(self, demands: Sequence[Demand], jobs: Sequence[Job]) -> None:
+        """Note of which classes there are no more rows, until the next wake-up."""
+        claimed = Counter(job.job_type for job in jobs)
+        for demand in demands:
+            if sum(claimed[job_type] for job_type in demand.job_types) < demand.count:
+                self._empty.add(demand.job_types)
 
     async def _sweep(self) -> None:
         swept = await self.store.sweep(self.worker, predecessor=self._predecessor)
@@ -250,6 +265,10 @@ def _new_request_id() -> UUID:
 
 def _error_of(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+def _total(demands: Sequence[Demand]) -> int:
+    return sum(demand.count for demand in demands)
 
 
 def bounded(demands: Sequence[Demand], room: int) -> list[Demand]:

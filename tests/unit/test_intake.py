@@ -164,6 +164,25 @@ def test_demands_are_cut_to_the_room_in_their_order() -> None:
     assert bounded(demands, 0) == []
 
 
+async def test_room_that_one_class_does_not_need_goes_to_the_next() -> None:
+    """One place, three classes: whichever has a row gets it, and each is asked once a wake-up."""
+    demand = [Demand(("chat",), 2), Demand(("wan_image_fast",), 2), Demand(("video_fast",), 2)]
+    film = a_job(job_type="video_fast")
+    store, starter = ScriptedStore(claims=[[], [], [film]]), Starter(room=1)
+    intake = intake_of(store, demand, starter)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(intake.run_until(stopping))
+    while not starter.jobs:
+        await asyncio.sleep(0)
+    stopping.set()
+    intake.wake.set()
+    await asyncio.wait_for(running, 10)
+
+    assert starter.jobs == [film]
+    asked = [[each.job_types[0] for each in demands] for _, demands in store.claim_requests]
+    assert asked == [["chat"], ["wan_image_fast"], ["video_fast"]]
+
+
 async def test_what_was_claimed_late_is_told() -> None:
     """Jobs that a source should have announced, with how long ago; others say nothing."""
     told: list[tuple[Sequence[float], float]] = []
@@ -209,6 +228,7 @@ async def test_a_type_is_open_until_its_demand_is_filled() -> None:
 
     for at, _ in looks:
         intake.clock = partial(float, at)
+        intake._empty.clear()  # as each wake-up does
         await intake._claim_once(stopping)
 
     assert starter.open_s == [5.0, 0.0, 20.0, 30.0]
