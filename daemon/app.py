@@ -122,7 +122,7 @@ async def run(
     metrics = Metrics()
     metrics.started(settings.worker_type, this, time.time())
     reports = DaemonReports(settings, metrics, this)
-    protection = Protection(settings.server)
+    protection = Protection(settings.server, served=metrics.http.served)
     reports.keys = protection.keys
     feed, desk = Feed(), Desk()
     streams = EventStreams(feed, Looks(desk), counted=metrics.live.streams)

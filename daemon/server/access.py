@@ -9,6 +9,7 @@ don't exist, at `debug`.
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,12 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 ROUTE: web.RequestKey[str] = web.RequestKey("route", str)
 """The pattern that has matched, such as `/jobs/{job_id}/events`; empty: none has."""
+
+Served = Callable[[str, int, float], None]
+"""Takes a request's route, its status, and the seconds that it took."""
+
+SERVED: web.AppKey[Served] = web.AppKey("served")
+"""Who counts requests."""
 
 CLIENT_WENT = 499
 """What the log shows as status where nobody was left to answer; nginx's number for it."""
@@ -68,12 +75,17 @@ async def traffic(request: web.Request, handler: Handler) -> web.StreamResponse:
     connection = request.protocol
     if isinstance(connection, Connection):
         connection.request_began()
+    status = CLIENT_WENT
     try:
-        return await handler(request)
+        response = await handler(request)
+        status = response.status
+        return response
     except asyncio.CancelledError:
         write_line(request, CLIENT_WENT, loop.time() - began, 0)
         raise
     finally:
+        if (served := request.app.get(SERVED)) is not None:
+            served(request[ROUTE], status, loop.time() - began)
         if isinstance(connection, Connection):
             connection.request_ended()
 

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from daemon.sections import ServerSettings
-from daemon.server.access import REQUEST_ID, REQUEST_ID_HEADER, traffic
+from daemon.server.access import REQUEST_ID, REQUEST_ID_HEADER, SERVED, Served, traffic
 from daemon.server.auth import authentication
 from daemon.server.bodies import BODY_LIMITS, BodyLimits, body_limit
 from daemon.server.cors import Cors
@@ -34,6 +34,7 @@ class Protection:
         settings: of the server.
         keys: by default those of the settings.
         clock: monotonic seconds.
+        served: counts requests.
 
     Raises:
         SettingsError: the file of keys can't be used.
@@ -45,6 +46,7 @@ class Protection:
         *,
         keys: KeyRing | None = None,
         clock: Callable[[], float] = time.monotonic,
+        served: Served | None = None,
     ) -> None:
         self.keys = keys or KeyRing.of(settings)
         self.body_limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
@@ -52,6 +54,7 @@ class Protection:
         self._strangers = Strangers(clock)
         self._limits = Limits(settings.limits, clock)
         self._cors = Cors(settings.cors_origins)
+        self._served = served
 
     def middlewares(self) -> Sequence[Middleware]:
         """Return them, the outermost first."""
@@ -68,6 +71,8 @@ class Protection:
     def attach(self, app: web.Application) -> None:
         """Give the application what isn't a middleware."""
         app[BODY_LIMITS] = self.body_limits
+        if self._served is not None:
+            app[SERVED] = self._served
         app.on_response_prepare.append(self._stamp)
         app.cleanup_ctx.append(self.keys.watching)
 

@@ -18,6 +18,7 @@ from daemon.telemetry.host import HostSample
 from daemon.telemetry.series.calls import ArtifactSeries, StoreSeries
 from daemon.telemetry.series.documented import DocumentedSeries
 from daemon.telemetry.series.engines import EngineSeries
+from daemon.telemetry.series.http import HttpSeries
 from daemon.telemetry.series.jobs import JobSeries
 from daemon.telemetry.series.live import LiveSeries
 from daemon.telemetry.series.machine import GpuSeries, HostSeries
@@ -56,6 +57,7 @@ class Metrics:
         self._link = WakeUpSeries(register.about("Wake-ups and sweeps"), self._totals)
         self._store = StoreSeries(register.about("The database"))
         self.artifacts = ArtifactSeries(register.about("Artifacts"))
+        self.http = HttpSeries(register.about("The HTTP server"))
         self.live = LiveSeries(register.about("Watching jobs live"))
         self._gpus = GpuSeries(register.about("GPUs, as the driver tells it"))
         self._host = HostSeries(register.about("The host"))

@@ -116,3 +116,7 @@ def class_of(job_type: str) -> tuple[str, str]:
     """Return the model and the quality of a job type."""
     known = JOB_TYPES.get(job_type)
     return (OTHER, OTHER) if known is None else (known.model.value, known.quality.value)
+
+
+ROUTE = Label("route", "the pattern of the path, such as `/jobs/{job_id}`; `other`: there is none")
+HTTP_STATUS = Label("status", "of the answer; 499: the client had gone")

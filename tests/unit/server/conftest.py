@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from daemon.job_types import Model
 from daemon.sections import ServerSettings
+from daemon.server.access import Served
 from daemon.server.app import build_app
 from daemon.server.protection import Protection
 from daemon.server.reports import (
@@ -99,10 +100,13 @@ async def connect(daemon: Daemon) -> AsyncIterator[Connect]:
     clients: list[Client] = []
 
     async def connect(
-        api_key: str | None = None, clock: Callable[[], float] = lambda: 0.0, **settings: Any
+        api_key: str | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+        served: Served | None = None,
+        **settings: Any,
     ) -> Client:
         server = ServerSettings.model_validate({"api_key": api_key, **settings})
-        protection = Protection(server, clock=clock)
+        protection = Protection(server, clock=clock, served=served)
         app = build_app(daemon, protection=protection, routes=daemon.extra_routes)
         client: Client = TestClient(TestServer(app))
         await client.start_server()

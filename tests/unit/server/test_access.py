@@ -1,6 +1,7 @@
 """The log line of a request, and what every answer bears."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,31 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from daemon.server import access
+from daemon.telemetry.metrics import Metrics
 
 Client = TestClient[Any, Any]
 Connect = Callable[..., Awaitable[Client]]
+
+
+async def test_requests_are_counted_by_their_route(connect: Connect) -> None:
+    """Whatever becomes of them: refused, unknown, answered. No path of a stranger's is a route."""
+    metrics = Metrics()
+    client = await connect("key", served=metrics.http.served)
+
+    await client.get("/health")
+    await client.get("/health")
+    await client.get("/status")
+    await client.get("/a-path-of-mine", headers={"X-API-Key": "key"})
+
+    text = metrics.exposition().decode()
+    counts = re.findall(r"^ourvidz_http_requests_total\{(.*)\} (\S+)$", text, re.MULTILINE)
+    assert sorted(counts) == [
+        ('route="/health",status="200"', "2.0"),
+        ('route="/status",status="401"', "1.0"),
+        ('route="other",status="404"', "1.0"),
+    ]
+    assert 'ourvidz_http_request_seconds_count{route="/health"} 2.0' in text
+    assert "a-path-of-mine" not in text
 
 
 @pytest.mark.parametrize("path", ["/health", "/nothing", "/status", "/metrics"])
