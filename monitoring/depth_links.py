@@ -4,6 +4,8 @@ from monitoring.boards import Row
 from monitoring.panels import Builder, Look, graph, states
 from monitoring.promql import chosen, greatest, hourly, per_minute, quantile, rate, total
 
+_BAD = 'status=~"400|401|404|405|408|409|413|415|422|429|499|500|503|other"'
+
 SILENT = {0: ("silent", "red"), 1: ("proven", "green")}
 
 
@@ -14,6 +16,7 @@ def links() -> list[Row]:
         ("Leases and sweeps", _leases()),
         ("Database and storage", [*_store(), *_artifacts()]),
         ("Watching jobs live", _live()),
+        ("HTTP", _http()),
     ]
 
 
@@ -193,5 +196,30 @@ def _live() -> list[Builder]:
                 (per_minute("ourvidz_live_broadcast_failures_total"), "failed requests"),
             ],
             Look(width=12),
+        ),
+    ]
+
+
+def _http() -> list[Builder]:
+    requests = "ourvidz_http_requests_total"
+    return [
+        graph(
+            "Requests",
+            "Per second, by the pattern of their path.",
+            [(rate(requests, "route"), "{{route}}")],
+            Look("reqps", stacked=True),
+        ),
+        graph(
+            "Refused and failed, per minute",
+            "By status: 4xx are callers' mistakes, 429 limits, 499 clients that left, 503 a full,"
+            " starting or draining worker, 500 a run or the worker that failed.",
+            [(per_minute(requests, "status", where=_BAD), "{{status}}")],
+            Look(),
+        ),
+        graph(
+            "Time to the end of an answer",
+            "95th percentile by route, streams to their end.",
+            [(quantile(0.95, "ourvidz_http_request_seconds", "route"), "{{route}}")],
+            Look("s"),
         ),
     ]

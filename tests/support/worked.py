@@ -12,6 +12,7 @@ from daemon.telemetry.series.labels import (
     OUTCOME,
     PHASE,
     QUALITY,
+    ROUTE,
     SOURCE,
     STATE,
     STORE_CALL,
@@ -19,7 +20,7 @@ from daemon.telemetry.series.labels import (
 )
 from daemon.values import Backlog, Loss
 
-OPEN = (DEVICE, VERSION)
+OPEN = (DEVICE, VERSION, ROUTE)
 """Labels whose values the host brings."""
 
 GPUS = (
@@ -108,5 +109,7 @@ def _links(metrics: Metrics) -> None:
     for call in ARTIFACT_CALL.values:
         metrics.artifacts.called(call, 0.2, ok=True)
     metrics.artifacts.saved("image", 4000)
+    metrics.http.served("/chat", 200, 1.5)
+    metrics.http.served("/chat", 503, 0.01)
     metrics.live.streams(1)
     metrics.live.sent(5)

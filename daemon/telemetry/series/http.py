@@ -25,7 +25,7 @@ class HttpSeries:
 
     def served(self, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the pattern that it matched, empty: none."""
-        requests, took = self._of(route or OTHER, str(status))
+        requests, took = self._of(route or OTHER, HTTP_STATUS.of(str(status)))
         requests.inc()
         took.observe(seconds)
 

@@ -119,4 +119,10 @@ def class_of(job_type: str) -> tuple[str, str]:
 
 
 ROUTE = Label("route", "the pattern of the path, such as `/jobs/{job_id}`; `other`: there is none")
-HTTP_STATUS = Label("status", "of the answer; 499: the client had gone")
+HTTP_STATUS = Label(
+    "status",
+    "of the answer; 499: the client had gone",
+    *map(str, (200, 202, 204, 304, 400, 401, 404, 405, 408, 409, 410, 413, 415, 422, 429)),
+    *map(str, (499, 500, 503)),
+    open_ended=True,
+)
