@@ -108,7 +108,7 @@ class Answering:
         run, outcome = exchange.run, finish.outcome
         if isinstance(outcome, Released) and self._may_begin_anew(exchange, run):
             losses = run.job.engine_losses + outcome.engine_lost
-            _log.warning("request begun anew", job_id=str(run.job.id), error=outcome.reason)
+            _log.warning("request begun anew", error=outcome.reason)
             exchange.drop()
             self._begin(exchange, losses=losses, number=run.job.attempt + 1)
         else:

@@ -95,7 +95,7 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
 
 
 def _configure_logs(settings: Settings) -> None:
-    logs.configure(settings.log.level, settings.log.format)
+    logs.configure(settings.log.level, settings.log.format, prompts=settings.log.prompts)
     supabase = settings.supabase
     for secret in (settings.database.dsn, supabase.key, supabase.token, settings.server.api_key):
         if secret is not None:

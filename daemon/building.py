@@ -1,6 +1,8 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -10,9 +12,10 @@ from daemon.answering import Answering, Connected
 from daemon.artifacts.inline import InlineArtifacts
 from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
 from daemon.engine_events import EngineEvents
-from daemon.engines.factory import engine_factory
+from daemon.engines.factory import LineLog, engine_factory
 from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
 from daemon.engines.pool import EnginePool
+from daemon.engines.telling import run_of_line
 from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution
 from daemon.executor import Executor
@@ -34,6 +37,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
+from daemon.telemetry import context
 from daemon.telemetry.gpu import UsedMemory
 from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
@@ -42,6 +46,7 @@ from daemon.wakeups.proof import ProofOfLife, ProofTimes
 from daemon.wakeups.sweep import SweepTimer
 
 _log = structlog.get_logger("daemon.building")
+_stdlib_log = logging.getLogger("daemon.building")
 
 
 def build(
@@ -58,10 +63,10 @@ def build(
     """
     loop = asyncio.get_running_loop()
     store = ObservedStore(make_store(settings), metrics.store_call)
-    pool, admissions = _gpu(settings, devices, metrics)
+    runs: dict[str, JobRun] = {}
+    pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
-    runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
     events = RunEvents(metrics, foreteller, onlookers=[feed.stepped], enders=[feed.ended])
     company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
@@ -118,12 +123,12 @@ def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Ans
 
 
 def _gpu(
-    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics
+    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics, said: LineLog
 ) -> tuple[EnginePool, GpuAdmissions]:
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings, _engine_said), memory_back=_memory_back(settings))
+    pool = EnginePool(engine_factory(settings, said), memory_back=_memory_back(settings))
     scheduler = Scheduler(
         specs,
         devices,
@@ -163,6 +168,14 @@ def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
     )
 
 
-def _engine_said(model: str, line: str) -> None:
-    """Log what an engine writes; a library's chatter is for those who look for it."""
-    _log.debug("engine", model=model, line=line)
+def _lines_with(runs: Mapping[str, JobRun]) -> LineLog:
+    """Return what logs engines' lines, each as one of the job that it is about."""
+
+    def said(model: str, line: str) -> None:
+        # A library's chatter is for those who look for it.
+        if _stdlib_log.isEnabledFor(logging.DEBUG):
+            run_id, line = run_of_line(line)
+            with context.lines_of(runs.get(run_id) if run_id else None):
+                _log.debug("engine", model=model, line=line)
+
+    return said

@@ -1,12 +1,15 @@
 """The state of one claimed job while this worker holds it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
+from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
+from daemon.telemetry.traceparent import Trace, continued
 from daemon.values import NO_WAIT, StepReport, Waits
 
 WAITING = "waiting_for_gpu"
@@ -56,6 +59,8 @@ class JobRun:
     """When it is expected to end, monotonic seconds, as the forecast has it."""
     direct: bool = False
     """Somebody waits for its answer, and it has no row."""
+    traceparent: str = ""
+    """What the request that asks for it came with."""
     preparing: bool = False
     """Its prompt is being rewritten: it hasn't asked for its own model yet."""
     _carrier: asyncio.Task[None] | None = None
@@ -64,6 +69,29 @@ class JobRun:
 
     def __post_init__(self) -> None:
         self._since = self.claimed_at
+
+    @cached_property
+    def trace(self) -> Trace:
+        """Where it stands in a trace: its sender's, or its own."""
+        request = self.job.request
+        given = request.get("traceparent") if isinstance(request, Mapping) else None
+        return continued(self.job.id, self.traceparent, given)
+
+    @cached_property
+    def _log_fields(self) -> Mapping[str, str]:
+        job = self.job
+        known = JOB_TYPES.get(job.job_type)
+        return {
+            "job_id": str(job.id),
+            "claim_id": str(job.claim_id),
+            "job_type": job.job_type,
+            **({} if known is None else {"model": known.model.value}),
+            "trace_id": self.trace.trace_id,
+        }
+
+    def log_fields(self) -> Mapping[str, str]:
+        """Return what each line of the log that is about this run says; see `context`."""
+        return self._log_fields
 
     def carried_by(self, carrier: "asyncio.Task[None]") -> None:
         """Note the coroutine that carries the job, so that it can be interrupted."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from daemon.credentials import Credentials
 from daemon.engines import options as engine_options
 from daemon.job_types import Quality
+from daemon.telemetry.prompts import Shown
 from handlers.defaults import Defaults
 
 GIB = 2**30
@@ -209,7 +210,10 @@ class StopSettings(_Frozen):
 
 
 class LogSettings(_Frozen):
-    """What is logged, and how."""
+    """What is logged, and how; see `docs/logging.md`."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["text", "json"] = "text"
+    format: Literal["text", "json", "auto"] = "text"
+    """`auto`: text on a terminal, JSON elsewhere."""
+    prompts: Annotated[Shown, BeforeValidator(lambda given: given or "false")] = "false"
+    """What the log may show of what users wrote: nothing, how long it was, or all of it."""

@@ -11,6 +11,7 @@ from daemon.server.answers import ARCHITECTURE, health_answer, info_answer, stat
 from daemon.server.auth import authentication
 from daemon.server.errors import error_response, errors
 from daemon.server.reports import Reports
+from daemon.server.tracing import traced
 from daemon.telemetry.redaction import redact, redact_value
 
 _log = logging.getLogger("daemon.server")
@@ -38,7 +39,7 @@ def build_app(
         routes: further routes, such as inference; they get authentication and the error shape.
     """
     app = web.Application(
-        middlewares=[errors, authentication(api_key)], client_max_size=MAX_BODY_BYTES
+        middlewares=[traced, errors, authentication(api_key)], client_max_size=MAX_BODY_BYTES
     )
     probes = _Probes(reports)
     app.add_routes(

@@ -66,6 +66,12 @@ class Bench:
     def stepped(self, run: Any, report: Any) -> None:
         pass
 
+    def run_began(self, run: Any) -> None:
+        pass
+
+    def resolved(self, run: Any, params: Any) -> None:
+        pass
+
     def run_ended(self, run: Any, outcome: Any, recorded: Any) -> None:
         self.ended.append((run, outcome, recorded))
 

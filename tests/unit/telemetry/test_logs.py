@@ -7,8 +7,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,26 +16,22 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.telemetry import logs, redaction
+from daemon.telemetry import context, logs, redaction
+from daemon.telemetry.prompts import Prompts
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Logging is the process's: put back what a test changed."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
-    levels = {name: logging.getLogger(name).level for name in logs._CHATTY}
-    yield
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    root.handlers[:], root.level, sys.excepthook, threading.excepthook = before
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 Written = Callable[[], str]
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody reads."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def configured(level: str = "info", form: Any = "text") -> Written:
@@ -70,7 +66,9 @@ def test_json_has_one_object_per_line() -> None:
     structlog.get_logger("daemon.leases").warning("lease lost", held=2, of={"a": 1}, level="x")
     entry = json.loads(written())
 
-    assert datetime.fromisoformat(entry.pop("timestamp")).tzinfo is not None
+    ts = entry.pop("ts")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", ts)
+    assert datetime.fromisoformat(ts).tzinfo is UTC
     assert entry == {
         "level": "warning", "logger": "daemon.leases", "event": "lease lost",
         "held": 2, "of": {"a": 1},
@@ -238,3 +236,106 @@ def test_only_the_beginning_of_a_prompt_is_logged() -> None:
     """100 characters, as documented."""
     assert logs.excerpt("x" * 100) == "x" * 100
     assert logs.excerpt("x" * 101) == "x" * 100 + "..."
+
+
+@pytest.mark.parametrize(
+    ("stream", "form"), [(Terminal(), "text"), (io.StringIO(), "json")], ids=["terminal", "file"]
+)
+def test_auto_writes_text_on_a_terminal_and_json_elsewhere(stream: io.StringIO, form: str) -> None:
+    """People read one, programs the other."""
+    logs.configure("info", "auto", stream)
+
+    logging.getLogger("daemon").info("hello")
+
+    assert stream.getvalue().startswith("{") is (form == "json")
+
+
+def test_an_exception_is_one_field_of_one_json_line() -> None:
+    """A shipper of logs reads line by line."""
+    written = configured(form="json")
+
+    try:
+        failing(ValueError("first\nsecond"))
+    except ValueError:
+        logging.getLogger("lib").exception("broken")
+    (line,) = written().splitlines()
+
+    assert json.loads(line)["exception"].endswith("ValueError: first\nsecond")
+
+
+def test_an_endless_traceback_loses_its_middle() -> None:
+    """Where it began and what it was stay."""
+    written = configured(form="json")
+
+    try:
+        failing(ValueError("x" * 100_000))
+    except ValueError:
+        logging.getLogger("lib").exception("broken")
+    exception = json.loads(written())["exception"]
+
+    assert exception.startswith("Traceback")
+    assert len(exception) < 33_000
+
+
+def test_the_level_changes_at_run_time() -> None:
+    """Of all loggers, chatty libraries included, or of one."""
+    written = configured("warning")
+    names = ("daemon.a", "httpx")
+
+    def heard() -> list[str]:
+        before = len(written())
+        for name in names:
+            logging.getLogger(name).info("here")
+        return [name for name in names if f" - {name} - " in written()[before:]]
+
+    assert heard() == []
+    logs.set_level("info")
+    assert heard() == ["daemon.a"]
+    logs.set_level("debug")
+    assert heard() == ["daemon.a", "httpx"]
+    logs.set_level("warning")
+    logs.set_level("info", "daemon.a")
+    assert heard() == ["daemon.a"]
+    logging.getLogger("daemon.a").setLevel(logging.NOTSET)
+
+
+class Job:
+    """What lines are about."""
+
+    def log_fields(self) -> dict[str, str]:
+        return {"job_id": "j-1", "claim_id": "c-1", "trace_id": "t-1"}
+
+
+def test_lines_of_a_task_say_which_job_they_are_about() -> None:
+    """Those of libraries too; a line's own fields win."""
+    written = configured(form="json")
+
+    with context.lines_of(Job()):
+        structlog.get_logger("daemon").info("ours", claim_id="other", seconds=1)
+        logging.getLogger("asyncpg").warning("theirs")
+    logging.getLogger("asyncpg").warning("nobody's")
+    ours, theirs, nobodys = map(json.loads, written().splitlines())
+
+    assert (ours["job_id"], ours["claim_id"], ours["seconds"]) == ("j-1", "other", 1)
+    assert (theirs["job_id"], theirs["claim_id"], theirs["trace_id"]) == ("j-1", "c-1", "t-1")
+    assert "job_id" not in nobodys
+
+
+def test_no_line_repeats_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a field, nor in an exception, nor in what a library says of it."""
+    prompts = Prompts()
+    prompts.hold("c-1", {"prompt": "a marked lake under\nthe northern lights"})
+    monkeypatch.setattr(logs, "PROMPTS", prompts)
+    written = configured(form="json")
+
+    log = structlog.get_logger("daemon")
+    log.warning("refused", error="no: 'a marked lake under'", deep={"x": ["the northern lights"]})
+    logging.getLogger("lib").warning("got %r", "a marked lake under\nthe northern lights")
+    try:
+        failing(RuntimeError("a marked lake under\nthe northern lights"))
+    except RuntimeError:
+        log.exception("failed")
+
+    assert "marked" not in written()
+    assert "northern" not in written()
+    assert written().count("[prompt]") >= 4
