@@ -57,6 +57,8 @@ class Answering:
     executor: Executor
     most: int
     stopping: bool = False
+    paused: bool = False
+    """No more are taken for the time being."""
     _execution: Execution | None = None
     _exchanges: dict[UUID, Exchange] = field(default_factory=dict)
     """By claim: each run of a request has its own."""
@@ -77,7 +79,7 @@ class Answering:
         Raises:
             FullError: as many are held as may be, or the worker stops.
         """
-        if self.stopping:
+        if self.stopping or self.paused:
             raise FullError("the worker is draining")
         if self.held >= self.most:
             raise FullError(f"the worker holds {self.most} requests, and takes no more")

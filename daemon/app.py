@@ -25,6 +25,7 @@ from daemon.devices import find_devices
 from daemon.feed import Feed
 from daemon.identity import identity
 from daemon.model_specs import classes_of
+from daemon.outside import missing_libraries, outside
 from daemon.preflight import problems
 from daemon.reporting import DaemonReports
 from daemon.sections import GIB
@@ -73,7 +74,7 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
         StartupError: with a message for the operator.
     """
     _configure_logs(settings)
-    if found := problems(settings):
+    if found := [*problems(settings), *missing_libraries(settings)]:
         raise StartupError("\n".join(found))
     this = version("ourvidz-worker")
     metrics = Metrics()
@@ -97,7 +98,11 @@ async def run(settings: Settings, on_ready: Ready | None = None) -> None:
 def _configure_logs(settings: Settings) -> None:
     logs.configure(settings.log.level, settings.log.format, prompts=settings.log.prompts)
     supabase = settings.supabase
-    for secret in (settings.database.dsn, supabase.key, supabase.token, settings.server.api_key):
+    secrets = (
+        settings.database.dsn, supabase.key, supabase.token, settings.server.api_key,
+        settings.mqtt.password, *settings.tracing.headers.values(),
+    )  # fmt: skip
+    for secret in secrets:
         if secret is not None:
             register_secret(secret.get_secret_value())
 
@@ -114,7 +119,10 @@ async def _work(
         systemd.status("waiting for the database")
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
-        parts: Parts = composition.build(settings, worker, devices, reports.metrics, feed)
+        onlookers = outside(reports, worker, stopping)
+        parts: Parts = composition.build(
+            settings, worker, devices, reports.metrics, feed, onlookers
+        )
         try:
             await _check(parts, reports, stopping)
             if not stopping.soft.is_set():

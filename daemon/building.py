@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -27,6 +27,7 @@ from daemon.job_types import Model
 from daemon.leases import Leases
 from daemon.model_specs import host_bytes_of, specs_from
 from daemon.observed import ObservedStore
+from daemon.outside import Outside, Watcher
 from daemon.parts import Parts
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
@@ -55,20 +56,26 @@ def build(
     devices: tuple[DeviceSpec, ...],
     metrics: Metrics,
     feed: Feed,
+    outside: Outside,
 ) -> Parts:
-    """Build the parts; nothing is connected or started yet.
+    """Build the parts; nothing is connected or started yet. `outside` hears of all runs.
 
     Raises:
         StartupError: models and devices don't go together, or there is no device.
     """
-    loop = asyncio.get_running_loop()
+    loop, watchers = asyncio.get_running_loop(), outside.watchers
     store = ObservedStore(make_store(settings), metrics.store_call)
     runs: dict[str, JobRun] = {}
     pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
     leases = Leases(lambda: make_store(settings, pool_size=1), settings.leases)
     progress = ProgressWriter(store, leases.apply)
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
-    events = RunEvents(metrics, foreteller, onlookers=[feed.stepped], enders=[feed.ended])
+    events = RunEvents(
+        metrics,
+        foreteller,
+        onlookers=[feed.stepped, *(each.stepped for each in watchers)],
+        enders=[feed.ended, *(each.ended for each in watchers)],
+    )
     company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
     has_chat = Model.CHAT in settings.enabled_models
     execution = Execution(
@@ -98,12 +105,14 @@ def build(
     admissions.demand_changed = wake.set
     return Parts(
         store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
-        _answering(settings, executor, events), intake, sources, proof, sweeps, foreteller,
-        make_broadcaster(settings, feed, metrics.live),
+        _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
+        foreteller, make_broadcaster(settings, feed, metrics.live), outside,
     )  # fmt: skip
 
 
-def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Answering:
+def _answering(
+    settings: Settings, executor: Executor, events: RunEvents, watchers: Sequence[Watcher]
+) -> Answering:
     """Return who answers requests: in the rows' way, but for lease, row and feed."""
     answering = Answering(executor, settings.server.max_requests)
     rows, connected = executor.execution, Connected()
@@ -114,7 +123,11 @@ def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Ans
             artifacts=InlineArtifacts(rows.artifacts, answering.is_inline),
             progress=connected,
             recorder=answering,
-            events=replace(events, onlookers=[answering.stepped], enders=[]),
+            events=replace(
+                events,
+                onlookers=[answering.stepped, *(each.stepped for each in watchers)],
+                enders=[each.ended for each in watchers],
+            ),
             look_again_in=lambda _: None,
             interactive=True,
         )

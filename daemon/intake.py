@@ -129,6 +129,8 @@ class Intake:
     clock: Callable[[], float] = time.monotonic
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stats: IntakeStats = field(default_factory=IntakeStats)
+    paused: bool = False
+    """Nothing is claimed for the time being; set the flag when that is over."""
     _predecessor: bool = True
     _open_since: dict[str, float] = field(default_factory=dict)
     """Since when jobs of each type are in demand."""
@@ -154,7 +156,7 @@ class Intake:
 
     async def _claim_once(self, stopping: asyncio.Event) -> bool:
         """Claim what is in demand; return whether there may be more."""
-        demands = bounded(self.demand(), self.starter.room())
+        demands = [] if self.paused else bounded(self.demand(), self.starter.room())
         self._note_open(demands)
         if not demands:
             return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
@@ -36,6 +37,16 @@ class Interruption(StrEnum):
     STOPPING = "stopping"
 
 
+class Interval(NamedTuple):
+    """A phase that is over; monotonic seconds."""
+
+    phase: Phase
+    start: float
+    end: float
+    preparing: bool
+    """Its prompt was being rewritten."""
+
+
 @dataclass
 class JobRun:
     """One job that is held, its phase, and the seconds that each phase took."""
@@ -63,8 +74,13 @@ class JobRun:
     """What the request that asks for it came with."""
     preparing: bool = False
     """Its prompt is being rewritten: it hasn't asked for its own model yet."""
+    intervals: list[Interval] = field(default_factory=list)
+    """The phases that are over, one after another."""
+    grants: list[tuple[float, Waits]] = field(default_factory=list)
+    """When it was given the GPU or refused, monotonic seconds, and what it had waited for."""
     _carrier: asyncio.Task[None] | None = None
     _since: float = 0.0
+    _preparing: bool = False
     _begun: bool = False
 
     def __post_init__(self) -> None:
@@ -101,7 +117,9 @@ class JobRun:
         """Go on to the next phase, and note how long the last one took."""
         now = self.clock()
         self.timings[self.phase.value] = self.timings.get(self.phase.value, 0.0) + now - self._since
-        self._since = now
+        if now > self._since:
+            self.intervals.append(Interval(self.phase, self._since, now, self._preparing))
+        self._since, self._preparing = now, self.preparing
         self.phase = phase
 
     def asks_for_gpu(self) -> None:
@@ -111,6 +129,7 @@ class JobRun:
 
     def waited_for_gpu(self, waited: Waits) -> None:
         """Add why it had to wait for the GPU, until it was granted or refused."""
+        self.grants.append((self.clock(), waited))
         self.waits = Waits(*(a + b for a, b in zip(self.waits, waited, strict=True)))
 
     def account(self) -> dict[str, float]:

@@ -30,11 +30,13 @@ from daemon.sections import (
     LiveSettings,
     LogSettings,
     ModelSettings,
+    MqttSettings,
     Positive,
     ProblemsError,
     ServerSettings,
     StopSettings,
     SupabaseSettings,
+    TracingSettings,
     WakeUpSettings,
 )
 
@@ -95,6 +97,8 @@ class Settings(BaseSettings):
     live: LiveSettings = LiveSettings()
     stop: StopSettings = StopSettings()
     log: LogSettings = LogSettings()
+    mqtt: MqttSettings = MqttSettings()
+    tracing: TracingSettings = TracingSettings()
     max_pass_over_s: Positive = 900.0
     """The longest that jobs of a class may wait with none of them running: then they go first."""
     preload: tuple[Model, ...] = (Model.SDXL, Model.CHAT, Model.WAN)

@@ -11,6 +11,8 @@ import pytest
 
 from daemon.app import OUTBOX_DRAIN_S
 from daemon.sections import ServerSettings, StopSettings
+from daemon.telemetry.mqtt import link
+from daemon.telemetry.tracing import export
 
 ROOT = Path(__file__).parents[3]
 UNIT = ROOT / "systemd" / "ourvidz-worker.service"
@@ -33,6 +35,8 @@ def test_unit_waits_longer_than_the_drain() -> None:
     """Each outer time-out exceeds the inner ones, or jobs are killed instead of released."""
     stop = StopSettings()
     inner = stop.grace_s + stop.release_s + OUTBOX_DRAIN_S + ENGINES_END_S + REQUESTS_END_S
+    # A broker is told offline and then let go; traces are sent meanwhile.
+    inner += max(2 * link.GOODBYE_S, export.GOODBYE_S)
 
     assert float(directives()["TimeoutStopSec"][0]) > inner
 
