@@ -157,9 +157,14 @@ class Link:
         self.outgoing.put_urgent(("answer", next(self._answers)), message)
 
     async def _publish(self, client: Client, message: Message) -> None:
+        try:
+            payload = message.make()
+        except Exception:  # noqa: BLE001 -- a defect in a message must not end the worker
+            _log.exception("a message can't be made", topic=message.topic)
+            return
         await client.publish(
             message.topic,
-            message.make(),
+            payload,
             qos=message.qos,
             retain=message.retain,
             properties=message.properties,

@@ -148,9 +148,12 @@ class Tracing:
 
     def ended(self, run: JobRun, outcome: Outcome | None, recorded: Recorded | None) -> None:
         """Tell a run's spans, if its trace is one that is recorded."""
-        if self._sampled(run):
-            offset_s = time.time() - run.clock()
-            self._tell(run, planned(run, outcome, recorded, offset_s))
+        try:
+            if self._sampled(run):
+                offset_s = time.time() - run.clock()
+                self._tell(run, planned(run, outcome, recorded, offset_s))
+        except Exception:  # noqa: BLE001 -- a defect in a trace must not cost a job
+            _log.exception("a trace can't be told")
 
     async def run(self) -> None:
         """Wait to be cancelled, and then shortly for the last spans to arrive."""

@@ -85,6 +85,14 @@ def test_a_job_of_its_own_begins_its_trace() -> None:
     ]  # fmt: skip
 
 
+def test_a_defect_in_a_trace_costs_no_job() -> None:
+    """It is called by the job's own coroutine."""
+    run = a_run()
+    run.__dict__["trace"] = None
+
+    assert told((run, Completed({})), (a_run(), Completed({})))["job chat"]
+
+
 def test_an_error_is_told_by_its_code() -> None:
     """Its text may repeat a prompt."""
     spans = told((a_run(), Failed("can't take a quokka", ErrorCode.INVALID_PROMPT)))
