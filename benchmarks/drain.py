@@ -75,8 +75,8 @@ async def functions(dsn: str, jobs: int) -> float:
     return jobs / seconds
 
 
-async def worker(dsn: str, jobs: int) -> float:
-    """Run the daemon until every job is completed."""
+async def worker(dsn: str, jobs: int, **overrides: Any) -> float:
+    """Run the daemon until every job is completed; `overrides` are further settings."""
     from daemon.app import run  # its import is not part of the other figures
 
     connection = await asyncpg.connect(dsn)
@@ -84,7 +84,7 @@ async def worker(dsn: str, jobs: int) -> float:
     await connection.execute("analyze jobs")
     ready = asyncio.Event()
     with tempfile.TemporaryDirectory() as folder:
-        settings = fake_settings(dsn, folder)
+        settings = fake_settings(dsn, folder, **overrides)
         running = asyncio.create_task(run(settings, on_ready=lambda _: ready.set()))
         await ready.wait()
         began = time.perf_counter()

@@ -60,6 +60,8 @@ class Answering:
     executor: Executor
     most: int
     stopping: bool = False
+    paused: bool = False
+    """No more are taken for the time being."""
     _execution: Execution | None = None
     _exchanges: dict[UUID, Exchange] = field(default_factory=dict)
     """By claim: each run of a request has its own."""
@@ -87,7 +89,7 @@ class Answering:
         Raises:
             FullError: as many are held as may be, or the worker stops.
         """
-        if self.stopping:
+        if self.stopping or self.paused:
             raise FullError("the worker is draining")
         if self.held >= self.most:
             raise FullError(f"the worker holds {self.most} requests, and takes no more")
@@ -118,7 +120,7 @@ class Answering:
         run, outcome = exchange.run, finish.outcome
         if isinstance(outcome, Released) and self._may_begin_anew(exchange, run):
             losses = run.job.engine_losses + outcome.engine_lost
-            _log.warning("request begun anew", job_id=str(run.job.id), error=outcome.reason)
+            _log.warning("request begun anew", error=outcome.reason)
             exchange.drop()
             self._begin(exchange, losses=losses, number=run.job.attempt + 1)
         else:

@@ -21,7 +21,7 @@ import structlog
 from daemon.broadcast_messages import encoded, messages_of
 from daemon.feed import Feed
 from daemon.journal import Event, Follower, Kind, Place
-from daemon.sections import LiveSettings
+from daemon.outside_sections import LiveSettings
 
 MAX_MESSAGES = 50
 """In one request: the server refuses a batch that would exceed the project's rate by itself."""

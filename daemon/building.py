@@ -1,6 +1,8 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -10,9 +12,10 @@ from daemon.answering import Answering, Connected
 from daemon.artifacts.inline import InlineArtifacts
 from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
 from daemon.engine_events import EngineEvents
-from daemon.engines.factory import engine_factory
+from daemon.engines.factory import LineLog, engine_factory
 from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
 from daemon.engines.pool import EnginePool
+from daemon.engines.telling import run_of_line
 from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution
 from daemon.executor import Executor
@@ -25,6 +28,7 @@ from daemon.leases import Leases
 from daemon.model_specs import host_bytes_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.observed_artifacts import ObservedArtifacts
+from daemon.outside import Outside, Watcher
 from daemon.parts import Parts
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
@@ -35,6 +39,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
+from daemon.telemetry import context
 from daemon.telemetry.gpu import UsedMemory
 from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
@@ -43,6 +48,7 @@ from daemon.wakeups.proof import ProofOfLife, ProofTimes
 from daemon.wakeups.sweep import SweepTimer
 
 _log = structlog.get_logger("daemon.building")
+_stdlib_log = logging.getLogger("daemon.building")
 
 
 def build(
@@ -51,20 +57,26 @@ def build(
     devices: tuple[DeviceSpec, ...],
     metrics: Metrics,
     feed: Feed,
+    outside: Outside,
 ) -> Parts:
-    """Build the parts; nothing is connected or started yet.
+    """Build the parts; nothing is connected or started yet. `outside` hears of all runs.
 
     Raises:
         StartupError: models and devices don't go together, or there is no device.
     """
-    loop = asyncio.get_running_loop()
+    loop, watchers = asyncio.get_running_loop(), outside.watchers
     store = ObservedStore(make_store(settings), metrics.store_call)
-    pool, admissions = _gpu(settings, devices, metrics)
+    runs: dict[str, JobRun] = {}
+    pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
     leases = _leases(settings, metrics)
     progress = ProgressWriter(store, leases.apply)
-    runs: dict[str, JobRun] = {}
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
-    events = RunEvents(metrics, foreteller, onlookers=[feed.stepped], enders=[feed.ended])
+    events = RunEvents(
+        metrics,
+        foreteller,
+        onlookers=[feed.stepped, *(each.stepped for each in watchers)],
+        enders=[feed.ended, *(each.ended for each in watchers)],
+    )
     company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
     has_chat = Model.CHAT in settings.enabled_models
     execution = Execution(
@@ -94,8 +106,8 @@ def build(
     admissions.demand_changed = wake.set
     return Parts(
         store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
-        _answering(settings, executor, events), intake, sources, proof, sweeps, foreteller,
-        make_broadcaster(settings, feed, metrics.live),
+        _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
+        foreteller, make_broadcaster(settings, feed, metrics.live), outside,
     )  # fmt: skip
 
 
@@ -106,7 +118,9 @@ def _leases(settings: Settings, metrics: Metrics) -> Leases:
     return Leases(make, settings.leases)
 
 
-def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Answering:
+def _answering(
+    settings: Settings, executor: Executor, events: RunEvents, watchers: Sequence[Watcher]
+) -> Answering:
     """Return who answers requests: in the rows' way, but for lease, row and feed."""
     answering = Answering(executor, settings.server.max_requests)
     rows, connected = executor.execution, Connected()
@@ -117,7 +131,11 @@ def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Ans
             artifacts=InlineArtifacts(rows.artifacts, answering.is_inline),
             progress=connected,
             recorder=answering,
-            events=replace(events, onlookers=[answering.stepped], enders=[]),
+            events=replace(
+                events,
+                onlookers=[answering.stepped, *(each.stepped for each in watchers)],
+                enders=[each.ended for each in watchers],
+            ),
             look_again_in=lambda _: None,
             interactive=True,
         )
@@ -126,12 +144,12 @@ def _answering(settings: Settings, executor: Executor, events: RunEvents) -> Ans
 
 
 def _gpu(
-    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics
+    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics, said: LineLog
 ) -> tuple[EnginePool, GpuAdmissions]:
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings, _engine_said), memory_back=_memory_back(settings))
+    pool = EnginePool(engine_factory(settings, said), memory_back=_memory_back(settings))
     scheduler = Scheduler(
         specs,
         devices,
@@ -171,6 +189,14 @@ def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
     )
 
 
-def _engine_said(model: str, line: str) -> None:
-    """Log what an engine writes; a library's chatter is for those who look for it."""
-    _log.debug("engine", model=model, line=line)
+def _lines_with(runs: Mapping[str, JobRun]) -> LineLog:
+    """Return what logs engines' lines, each as one of the job that it is about."""
+
+    def said(model: str, line: str) -> None:
+        # A library's chatter is for those who look for it.
+        if _stdlib_log.isEnabledFor(logging.DEBUG):
+            run_id, line = run_of_line(line)
+            with context.lines_of(runs.get(run_id) if run_id else None):
+                _log.debug("engine", model=model, line=line)
+
+    return said

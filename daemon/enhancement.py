@@ -115,7 +115,7 @@ class Enhancement:
                 raise
             if isinstance(error, RefusedError):
                 run.waited_for_gpu(error.waited)
-            _log.warning("prompt not enhanced", job_id=str(run.job.id), error=str(error))
+            _log.warning("prompt not enhanced", error=str(error))
             return Enhanced(original, f"the chat model failed: {error}")
         finally:
             run.preparing = False

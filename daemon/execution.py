@@ -34,6 +34,8 @@ from daemon.memory_ladder import AS_ASKED, Rung
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
 from daemon.ports import Admissions, ArtifactStore, Holder, ProgressTaker
 from daemon.results import noted, result_of
+from daemon.telemetry import context
+from daemon.telemetry.prompts import PROMPTS
 from daemon.values import (
     AdmissionRequest,
     Artifact,
@@ -68,7 +70,15 @@ class Recorder(Protocol):
 
 
 class ExecutionEvents(Protocol):
-    """Hears how runs end, for metrics."""
+    """Hears how runs go and end, for metrics, the log and those who look on."""
+
+    def run_began(self, run: JobRun) -> None:
+        """Take the beginning of a run."""
+        ...
+
+    def resolved(self, run: JobRun, params: Mapping[str, Any]) -> None:
+        """Take the parameters that are really used."""
+        ...
 
     def stepped(self, run: JobRun, report: StepReport) -> None:
         """Take a step of a run, with what is new of its answer or picture."""
@@ -108,6 +118,8 @@ class Execution:
 
     async def carry(self, run: JobRun) -> None:
         """Carry one job to its end. Never raises but when the event loop itself is torn down."""
+        context.bind(run)
+        self.events.run_began(run)
         saved: list[Artifact] = []
         recorded: Recorded | None = None
         with self.leases.hold(run.job.claim_id, run.claimed_at, run.lease_ended):
@@ -121,7 +133,7 @@ class Execution:
         self.events.run_ended(run, outcome, recorded)
         published = recorded is Recorded.RECORDED and isinstance(outcome, Completed)
         if saved and not published:
-            await self._discard(run, saved)
+            await self._discard(saved)
 
     async def _outcome(self, run: JobRun, saved: list[Artifact]) -> Outcome | None:
         if not run.begin() and run.interruption is not None:
@@ -138,7 +150,7 @@ class Execution:
                 run.waited_for_gpu(error.waited)
             outcome = outcome_of_error(error, run.job.attempt, losses=run.job.engine_losses)
             if not isinstance(error, JobError | RunCancelledError | EngineLostError):
-                _log.exception("run failed", job_id=str(run.job.id), job_type=run.job.job_type)
+                _log.exception("run failed")
             return outcome
 
     async def _work(self, run: JobRun, saved: list[Artifact]) -> Mapping[str, Any]:
@@ -163,12 +175,14 @@ class Execution:
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Return the parameters really used, and what the result says of how they came about."""
         params = self.resolve(job_type, run.job)
+        self.events.resolved(run, params)
         if not job_type.enhanced:
             return params, {}
         wish = self._request_of(run, job_type, params)
         enhanced = await self.enhancement.enhance(
             run, params, wish, lambda step: self._step(run, step)
         )
+        PROMPTS.also(str(run.job.claim_id), enhanced.prompt)
         return {**params, "prompt": enhanced.prompt}, enhanced.notes(str(params["prompt"]))
 
     async def _generate(
@@ -202,7 +216,6 @@ class Execution:
                         raise JobError(error.error_code, message) from error
             _log.warning(
                 "out of memory: trying again",
-                job_id=str(run.job.id),
                 exclusive=below.exclusive,
                 saving=below.saving.name.lower(),
                 error=overflow.message,
@@ -245,7 +258,7 @@ class Execution:
                 return await self._finish(run, outcome)
             except StoreRejectedError as error:
                 refusal = str(error)
-                _log.warning("finish refused", job_id=str(run.job.id), error=refusal, tries=number)
+                _log.warning("finish refused", error=refusal, tries=number)
             if number < FINISH_TRIES:
                 await self.sleep(BACKOFF_FACTOR ** (number - 1))
         plain = Retry(
@@ -254,7 +267,7 @@ class Execution:
         try:
             await self._finish(run, plain)
         except StoreRejectedError:
-            _log.exception("retry refused: the lease will run out", job_id=str(run.job.id))
+            _log.exception("retry refused: the lease will run out")
         return None
 
     async def _finish(self, run: JobRun, outcome: Outcome) -> Recorded:
@@ -264,12 +277,12 @@ class Execution:
             self.look_again_in(outcome.delay_s)
         return recorded
 
-    async def _discard(self, run: JobRun, saved: list[Artifact]) -> None:
+    async def _discard(self, saved: list[Artifact]) -> None:
         try:
             await self.artifacts.remove(saved)
         except JobError as error:
             paths = [artifact.path for artifact in saved]
-            _log.warning("files left behind", job_id=str(run.job.id), paths=paths, error=str(error))
+            _log.warning("files left behind", paths=paths, error=str(error))
 
 
 def _uncancel() -> None:

@@ -14,6 +14,8 @@ from daemon.execution import Execution
 from daemon.job_run import Interruption, JobRun, Phase
 from daemon.jobs import Job, LeaseState
 from daemon.sections import StopSettings
+from daemon.telemetry import context
+from daemon.telemetry.prompts import PROMPTS
 
 _log = structlog.get_logger("daemon.executor")
 
@@ -54,12 +56,14 @@ class Executor:
 
     def start_direct(self, job: Job, execution: Execution) -> JobRun:
         """Carry a job without a row, in the way that records it where it was asked for."""
-        run = JobRun(job, self.clock(), self.clock, direct=True)
+        header = context.INCOMING.get()
+        run = JobRun(job, self.clock(), self.clock, direct=True, traceparent=header)
         self._carry(run, execution)
         return run
 
     def _carry(self, run: JobRun, execution: Execution) -> None:
         job = run.job
+        PROMPTS.hold(str(job.claim_id), job.request, {"prompt": job.original_prompt})
         carrier = asyncio.create_task(execution.carry(run), name=f"job {job.id}")
         run.carried_by(carrier)
         self.runs[str(job.claim_id)] = run
@@ -119,7 +123,8 @@ class Executor:
             run.interrupt(Interruption.STOPPING)
         await asyncio.wait(self._carriers, timeout=self.stop.release_s)
         for run in self.runs.values():
-            _log.error("job left to its lease", job_id=str(run.job.id), phase=run.phase.value)
+            with context.lines_of(run):
+                _log.error("job left to its lease", phase=run.phase.value)
 
     async def _until_ended(self, timeout_s: float | None, unless: asyncio.Event) -> None:
         """Wait for all jobs, for the event, or for the time-out."""
@@ -133,6 +138,8 @@ class Executor:
         self._carriers.discard(carrier)
         self._direct -= run.direct
         self.runs.pop(str(run.job.claim_id), None)
+        PROMPTS.ended(str(run.job.claim_id))
         if not carrier.cancelled() and (error := carrier.exception()) is not None:
-            _log.error("a job's coroutine raised", job_id=str(run.job.id), exc_info=error)
+            with context.lines_of(run):
+                _log.error("a job's coroutine raised", exc_info=error)
         self.freed()

@@ -129,6 +129,8 @@ class Intake:
     clock: Callable[[], float] = time.monotonic
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stats: IntakeStats = field(default_factory=IntakeStats)
+    paused: bool = False
+    """Nothing is claimed for the time being; set the flag when that is over."""
     _predecessor: bool = True
     _open_since: dict[str, float] = field(default_factory=dict)
     """Since when jobs of each type are in demand."""
@@ -157,7 +159,7 @@ class Intake:
 
     async def _claim_once(self, stopping: asyncio.Event) -> bool:
         """Claim what is in demand; return whether there may be more."""
-        room = self.starter.room()
+        room = 0 if self.paused else self.starter.room()
         wanted = self.demand() if room > 0 else []
         self._note_open(wanted)
         open_still = [demand for demand in wanted if demand.job_types not in self._empty]

@@ -1,12 +1,16 @@
 """The state of one claimed job while this worker holds it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
+from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
+from daemon.telemetry.traceparent import Trace, continued
 from daemon.values import NO_WAIT, StepReport, Waits
 
 WAITING = "waiting_for_gpu"
@@ -33,6 +37,16 @@ class Interruption(StrEnum):
     STOPPING = "stopping"
 
 
+class Interval(NamedTuple):
+    """A phase that is over; monotonic seconds."""
+
+    phase: Phase
+    start: float
+    end: float
+    preparing: bool
+    """Its prompt was being rewritten."""
+
+
 @dataclass
 class JobRun:
     """One job that is held, its phase, and the seconds that each phase took."""
@@ -56,14 +70,44 @@ class JobRun:
     """When it is expected to end, monotonic seconds, as the forecast has it."""
     direct: bool = False
     """Somebody waits for its answer, and it has no row."""
+    traceparent: str = ""
+    """What the request that asks for it came with."""
     preparing: bool = False
     """Its prompt is being rewritten: it hasn't asked for its own model yet."""
+    intervals: list[Interval] = field(default_factory=list)
+    """The phases that are over, one after another."""
+    grants: list[tuple[float, Waits]] = field(default_factory=list)
+    """When it was given the GPU or refused, monotonic seconds, and what it had waited for."""
     _carrier: asyncio.Task[None] | None = None
     _since: float = 0.0
+    _preparing: bool = False
     _begun: bool = False
 
     def __post_init__(self) -> None:
         self._since = self.claimed_at
+
+    @cached_property
+    def trace(self) -> Trace:
+        """Where it stands in a trace: its sender's, or its own."""
+        request = self.job.request
+        given = request.get("traceparent") if isinstance(request, Mapping) else None
+        return continued(self.job.id, self.traceparent, given)
+
+    @cached_property
+    def _log_fields(self) -> Mapping[str, str]:
+        job = self.job
+        known = JOB_TYPES.get(job.job_type)
+        return {
+            "job_id": str(job.id),
+            "claim_id": str(job.claim_id),
+            "job_type": job.job_type,
+            **({} if known is None else {"model": known.model.value}),
+            "trace_id": self.trace.trace_id,
+        }
+
+    def log_fields(self) -> Mapping[str, str]:
+        """Return what each line of the log that is about this run says; see `context`."""
+        return self._log_fields
 
     def carried_by(self, carrier: "asyncio.Task[None]") -> None:
         """Note the coroutine that carries the job, so that it can be interrupted."""
@@ -73,7 +117,9 @@ class JobRun:
         """Go on to the next phase, and note how long the last one took."""
         now = self.clock()
         self.timings[self.phase.value] = self.timings.get(self.phase.value, 0.0) + now - self._since
-        self._since = now
+        if now > self._since:
+            self.intervals.append(Interval(self.phase, self._since, now, self._preparing))
+        self._since, self._preparing = now, self.preparing
         self.phase = phase
 
     def asks_for_gpu(self) -> None:
@@ -83,6 +129,7 @@ class JobRun:
 
     def waited_for_gpu(self, waited: Waits) -> None:
         """Add why it had to wait for the GPU, until it was granted or refused."""
+        self.grants.append((self.clock(), waited))
         self.waits = Waits(*(a + b for a, b in zip(self.waits, waited, strict=True)))
 
     def account(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ import structlog
 from daemon.jobs import LeaseState
 from daemon.ports import JobStore
 from daemon.sections import LeaseSettings
+from daemon.telemetry import context
 from daemon.values import StoreRejectedError, StoreUnavailableError
 
 HUNG_AFTER_S = 60.0
@@ -38,6 +39,8 @@ class Lease:
     trusted_until: float
     """Monotonic seconds."""
     on_end: Callable[[LeaseState], None]
+    about: context.Described | None
+    """What lines of the log about it are about."""
     ended: bool = False
 
 
@@ -76,7 +79,7 @@ class Leases:
     ) -> Iterator[Lease]:
         """Keep a claim's lease for the block. `claimed_at`: when the claim was sent, monotonic."""
         trusted = claimed_at + self.settings.duration_s - self.settings.margin_s
-        lease = Lease(claim_id, trusted, on_end)
+        lease = Lease(claim_id, trusted, on_end, context.current())
         self._held[claim_id] = lease
         try:
             yield lease
@@ -119,7 +122,8 @@ class Leases:
         now = self.clock()
         for lease in list(self._held.values()):
             if lease.trusted_until <= now:
-                _log.warning("lease no longer trusted", claim_id=str(lease.claim_id))
+                with context.lines_of(lease.about):
+                    _log.warning("lease no longer trusted", claim_id=str(lease.claim_id))
                 self._end(lease.claim_id, LeaseState.LOST)
 
     async def renew_once(self, store: JobStore) -> dict[UUID, LeaseState]:

@@ -22,6 +22,7 @@ from daemon.intake import Intake
 from daemon.jobs import JobError
 from daemon.leases import Leases
 from daemon.observed import ObservedStore
+from daemon.outside import Outside
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
 from daemon.startup import StartupError
@@ -61,6 +62,7 @@ class Parts:
     sweeps: SweepTimer
     foreteller: Foreteller
     broadcaster: Broadcaster | None
+    outside: Outside
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the jobs, until it is cancelled."""
@@ -73,6 +75,7 @@ class Parts:
             self.proof.run(),
             self.foreteller.run(),
             *([self.broadcaster.run()] if self.broadcaster else []),
+            *self.outside.services(self),
             *(source.run(self._wake_for(source)) for source in self.sources),
         ]
 

@@ -26,6 +26,7 @@ from daemon.settings import Settings
 from daemon.telemetry.gpu import GpuSample
 from daemon.telemetry.host import HostSample
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.mqtt.outgoing import Counts
 from daemon.values import Backlog
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class DaemonReports:
     queue: Sequence[Backlog] | None = None
     gpus: Sequence[GpuSample] = ()
     host: HostSample | None = None
+    mqtt: Counts | None = None
+    """What went to the broker and came from it; None: there is none."""
     _began: float = field(default_factory=time.monotonic)
 
     def health(self) -> Health:
@@ -195,7 +198,9 @@ class DaemonReports:
         if self.parts is None:
             return {}
         stats = self.parts.intake.stats
+        mqtt = asdict(self.mqtt) if self.mqtt else {}
         return {
+            **{f"mqtt_{name}": count for name, count in mqtt.items()},
             "wakes": stats.wakes,
             "claims": stats.claims,
             "claimed": stats.claimed,

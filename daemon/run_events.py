@@ -2,16 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import structlog
 
 from daemon.foretelling import Foreteller
 from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
+from daemon.telemetry.logs import excerpt
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.prompts import PROMPTS
 from daemon.telemetry.series.labels import class_of
 from daemon.values import RunOutput, StepReport, SweepResult
 
@@ -61,6 +63,20 @@ class RunEvents:
         """Count what a sweep took back."""
         self.metrics.swept(result.rescued, result.failed)
 
+    def run_began(self, run: JobRun) -> None:
+        """Log the beginning of a run."""
+        del run  # the line says which, as all lines of its task
+        if _stdlib_log.isEnabledFor(logging.INFO):
+            _log.info("processing job")
+
+    def resolved(self, run: JobRun, params: Mapping[str, Any]) -> None:
+        """Log the beginning of a system prompt, or its length, where prompts may be shown."""
+        del run
+        if PROMPTS.shown == "false" or not (prompt := _system_prompt(params)):
+            return
+        beginning = {"prompt": excerpt(prompt)} if PROMPTS.shown == "full" else {}
+        _log.info("using system prompt", characters=len(prompt), **beginning)
+
     def stepped(self, run: JobRun, report: StepReport) -> None:
         """Let those hear who look on."""
         for onlooker in self.onlookers:
@@ -92,18 +108,21 @@ class RunEvents:
             if phase in timings and (timings[phase] or phase not in _RARE):
                 self.metrics.job_phase(job_type, name, timings[phase])
         bad = lost_engine or word in {"failed", "retry", "lost"}
-        level = logging.WARNING if bad else logging.INFO
+        level = logging.ERROR if word == "failed" else logging.WARNING if bad else logging.INFO
         if _stdlib_log.isEnabledFor(level):
             reason = outcome.reason if isinstance(outcome, Released) else None
             _say(run, word, level, reason if error is None else error.error)
+
+
+def _system_prompt(params: Mapping[str, Any]) -> str:
+    messages = params.get("messages") or ()
+    return "\n".join(each["content"] for each in messages if each["role"] == "system")
 
 
 def _say(run: JobRun, word: str, level: int, reason: str | None) -> None:
     _log.log(
         level,
         f"job {word}",
-        job_id=str(run.job.id),
-        job_type=run.job.job_type,
         attempt=run.job.attempt,
         seconds=round(sum(run.timings.get(phase, 0.0) for phase in _PHASES), 3),
         **({} if reason is None else {"error": reason}),

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    model_validator,
+)
 
 from daemon.credentials import Credentials
 from daemon.engines import options as engine_options
@@ -22,7 +29,9 @@ KEY_NAME = r"^[A-Za-z0-9._-]{1,64}$"
 KeyValue = Annotated[SecretStr, Field(min_length=1)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of all sections: nothing of them changes, and nothing unknown is let in."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -34,7 +43,7 @@ class ProblemsError(ValueError):
         self.problems = problems
 
 
-class DatabaseSettings(_Frozen):
+class DatabaseSettings(Frozen):
     """How the jobs table is reached: directly, or through Supabase's REST interface."""
 
     dsn: SecretStr | None = None
@@ -45,7 +54,7 @@ class DatabaseSettings(_Frozen):
     """How long a call of the database may take. Seconds, as in all names with `_s`."""
 
 
-class SupabaseSettings(_Frozen):
+class SupabaseSettings(Frozen):
     """The Supabase project: REST, Realtime and Storage."""
 
     url: str | None = None
@@ -66,7 +75,7 @@ class SupabaseSettings(_Frozen):
         return Credentials(self.key.get_secret_value(), token)
 
 
-class WakeUpSettings(_Frozen):
+class WakeUpSettings(Frozen):
     """How new rows are heard of; see `docs/wakeups.md`."""
 
     realtime: bool = True
@@ -88,7 +97,7 @@ class WakeUpSettings(_Frozen):
     """A Realtime connection is replaced after 6 h +-20 %, long before keys' 24 h limit."""
 
 
-class LeaseSettings(_Frozen):
+class LeaseSettings(Frozen):
     """How long a claim holds without being renewed. Seconds."""
 
     duration_s: Positive = 12.0
@@ -108,7 +117,7 @@ class LeaseSettings(_Frozen):
         return self
 
 
-class ModelSettings(_Frozen):
+class ModelSettings(Frozen):
     """One family's model: where it is, which engine runs it, and its share of the device."""
 
     path: str = ""
@@ -151,7 +160,7 @@ class ModelSettings(_Frozen):
         return self
 
 
-class EnhanceSettings(_Frozen):
+class EnhanceSettings(Frozen):
     """How the chat model rewrites the prompts of `*_enhanced` jobs."""
 
     instruction: str = ""
@@ -162,7 +171,7 @@ class EnhanceSettings(_Frozen):
     """How freely it rewrites."""
 
 
-class DeviceSettings(_Frozen):
+class DeviceSettings(Frozen):
     """The GPU memory that may be used."""
 
     simulate_gb: Positive | None = None
@@ -174,7 +183,7 @@ class DeviceSettings(_Frozen):
     start, and nothing with a simulated device."""
 
 
-class ArtifactSettings(_Frozen):
+class ArtifactSettings(Frozen):
     """Where result files go."""
 
     kind: Literal["supabase", "local"] = "supabase"
@@ -195,7 +204,7 @@ class ArtifactSettings(_Frozen):
     """`supabase`: how long the URL of a file in a private bucket works; its path works longer."""
 
 
-class LimitSettings(_Frozen):
+class LimitSettings(Frozen):
     """What one caller may ask for; None: as much as the worker has room for."""
 
     requests_per_minute: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
@@ -219,7 +228,7 @@ class ServerLimits(LimitSettings):
         )
 
 
-class ServerSettings(_Frozen):
+class ServerSettings(Frozen):
     """The HTTP side server; see `docs/security.md`."""
 
     host: str | None = None
@@ -255,35 +264,10 @@ class ServerSettings(_Frozen):
     """Networks of proxies that say for whom they ask; nobody else is believed."""
 
 
-class LiveSettings(_Frozen):
-    """What is sent to jobs' owners through Realtime while their jobs run; see `docs/jobs.md`."""
-
-    broadcast: bool = False
-    """Send steps, text and previews to jobs' owners."""
-    interval_s: Positive = 0.25
-    """Between two requests, at least."""
-    previews: bool = True
-    """Previews too: they are most of the bytes."""
-    messages_per_s: Positive = 40.0
-    """This worker's share of the project's rate, which the wake-ups' messages need too. The server
-    counts a message when it is sent, and once more for each reader."""
-    max_payload_bytes: int = Field(default=250_000, ge=1000)
-    """What the server takes of one message: 256 kB on the free plan, 3 MB on others."""
-
-
-class StopSettings(_Frozen):
+class StopSettings(Frozen):
     """The two steps of stopping. Seconds."""
 
     grace_s: float = Field(default=20.0, ge=0)
     """After the first signal: time to finish what runs."""
     release_s: Positive = 10.0
     """After that: time to stop at the next step, and to release."""
-
-
-class LogSettings(_Frozen):
-    """What is logged, and how."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe that is written."""
-    format: Literal["text", "json"] = "text"
-    """Lines for people, or one JSON object a line."""

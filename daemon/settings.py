@@ -23,6 +23,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableVariableError
 
 from daemon.job_types import Model
+from daemon.outside_sections import LiveSettings, LogSettings, MqttSettings, TracingSettings
 from daemon.secret_files import VARIABLE, SecretFilesError, nested_values, plain_values
 from daemon.sections import (
     ArtifactSettings,
@@ -30,8 +31,6 @@ from daemon.sections import (
     DeviceSettings,
     EnhanceSettings,
     LeaseSettings,
-    LiveSettings,
-    LogSettings,
     ModelSettings,
     Positive,
     ProblemsError,
@@ -99,6 +98,8 @@ class Settings(BaseSettings):
     live: LiveSettings = LiveSettings()
     stop: StopSettings = StopSettings()
     log: LogSettings = LogSettings()
+    mqtt: MqttSettings = MqttSettings()
+    tracing: TracingSettings = TracingSettings()
     max_pass_over_s: Positive = 900.0
     """The longest that jobs of a class may wait with none of them running: then they go first."""
     preload: tuple[Model, ...] = (Model.SDXL, Model.CHAT, Model.WAN)

@@ -16,6 +16,7 @@ from daemon.engines import protocol
 from daemon.engines.guard import start_guard
 from daemon.engines.model_side import ModelSide
 from daemon.engines.outbox import Outbox
+from daemon.engines.telling import LineFormatter
 from handlers.base import ModelSpec
 
 _READ_BYTES = 2**20
@@ -26,9 +27,9 @@ def main() -> None:
     """Serve the daemon on the connection named on the command line."""
     connection, lifeline = int(sys.argv[1]), int(sys.argv[2])
     start_guard(lifeline, connection)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     ended_well = asyncio.run(_serve(socket.socket(fileno=connection)))
     sys.stderr.flush()
     if not ended_well:

@@ -17,7 +17,7 @@ import msgspec
 from daemon.engines import protocol
 from daemon.engines.losses import EXIT_BROKEN
 from daemon.engines.outbox import Outbox
-from daemon.engines.telling import log_failure
+from daemon.engines.telling import lines_of_run, log_failure
 from daemon.telemetry.redaction import redact
 from handlers import failures, registry
 from handlers.base import VRAM_OVERFLOW, ModelSpec, Runner, RunResult, StoppedError
@@ -130,7 +130,7 @@ class ModelSide:
     async def _run(self, message: protocol.Run) -> None:
         self._meter.begin()
         try:
-            end = await self._in_thread(lambda: self._work(message))
+            end = await self._in_thread(lambda: self._work_as_run(message))
         finally:
             last = self._meter.end()
             del self._wishes[message.run_id]
@@ -147,6 +147,10 @@ class ModelSide:
             self._outbox.post(end)
         except protocol.ProtocolError as error:
             self._outbox.post(_run_failed(message.run_id, error))
+
+    def _work_as_run(self, message: protocol.Run) -> protocol.RunEnd | protocol.Fatal:
+        with lines_of_run(message.run_id):
+            return self._work(message)
 
     def _work(self, message: protocol.Run) -> protocol.RunEnd | protocol.Fatal:
         control = _Control(message.run_id, self._wishes[message.run_id], self._outbox)

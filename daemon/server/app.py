@@ -14,6 +14,7 @@ from daemon.server.bodies import expect_nothing_yet
 from daemon.server.errors import error_response
 from daemon.server.protection import Protection
 from daemon.server.reports import Reports
+from daemon.server.tracing import traced
 from daemon.telemetry.redaction import redact, redact_value
 
 _log = logging.getLogger("daemon.server")
@@ -44,7 +45,8 @@ def build_app(
         key = None if api_key is None else SecretStr(api_key)
         protection = Protection(ServerSettings(api_key=key))
     app = web.Application(
-        middlewares=protection.middlewares(), client_max_size=protection.body_limits.max_bytes
+        middlewares=[traced, *protection.middlewares()],
+        client_max_size=protection.body_limits.max_bytes,
     )
     protection.attach(app)
     probes = _Probes(reports)

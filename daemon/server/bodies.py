@@ -25,6 +25,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from daemon.server.errors import ApiError, Handler
+from daemon.telemetry.prompts import PROMPTS
 
 DEEPEST = 64
 """Levels of arrays and objects. No request of ours needs ten, and code that walks values by
@@ -90,7 +91,9 @@ async def json_body(request: web.Request) -> Any:
         raise ApiError(HTTPStatus.REQUEST_TIMEOUT, message) from None
     except web.RequestPayloadError:
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body is broken: its length or coding") from None
-    return decoded(body)
+    value = decoded(body)
+    PROMPTS.here(value)
+    return value
 
 
 def decoded(body: bytes) -> Any:

@@ -6,8 +6,10 @@ passes by the redaction: not an exception's text, not a library's own lines. The
     log = structlog.get_logger(__name__)
     log.info("job finished", job_id=job.id, outcome="completed")
 
-structlog takes 0.1 s to import, so this module imports it only to configure it: what must answer
-before everything else is loaded (`daemon.server`) uses the standard library's `logging`.
+Lines that are written in a job's task carry the job's ids (`context`), and none carries what users
+wrote (`prompts`). structlog takes 0.1 s to import, so this module imports it only to configure it:
+what must answer before everything else is loaded (`daemon.server`) uses the standard library's
+`logging`.
 """
 
 import json
@@ -19,17 +21,26 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from daemon.telemetry import context
+from daemon.telemetry.prompts import PROMPTS, Shown
 from daemon.telemetry.redaction import redact, redact_value, register_secret
 
-__all__ = ["configure", "excerpt", "register_secret"]
+__all__ = ["configure", "excerpt", "register_secret", "set_level"]
+
+Level = Literal["debug", "info", "warning", "error"]
 
 _LIMIT = 4000
 """Characters of one message or value; rows are written by strangers."""
 
+_LONGEST_TRACE = 32_000
+"""Characters of an exception's text, of which the middle is left out."""
+
 _EXCERPT = 100
 """Characters of a system prompt that may be logged."""
 
-_CHATTY = ("httpx", "httpcore", "hpack", "h2", "websockets", "realtime", "asyncio", "aiohttp")
+_CHATTY = (
+    "httpx", "httpcore", "hpack", "h2", "websockets", "realtime", "asyncio", "aiohttp", "urllib3",
+)  # fmt: skip
 """Libraries that log every request or frame; heard from INFO up to DEBUG only at `debug`."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\\]")
@@ -44,7 +55,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Render one record; every newline in it starts with the bar or is escaped."""
-        message = _escape(_cut(redact(_message(record))))
+        message = _escape(_cut(_message(record)))
         pairs = (f" {_escape(key)}={_quoted(value)}" for key, value in _fields(record).items())
         name = _escape(record.name)
         head = f"{self.formatTime(record)} - {name} - {record.levelname} - {message}"
@@ -54,15 +65,15 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: timestamp, level, logger, event, the fields, exception."""
+    """One JSON object per line: ts (RFC 3339, UTC), level, logger, event, the fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Render one record."""
         entry: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "ts": _utc(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": _cut(redact(_message(record))),
+            "event": _cut(_message(record)),
         }
         for key, value in _fields(record).items():
             entry.setdefault(key, _cut(value) if isinstance(value, str) else value)
@@ -72,32 +83,47 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(
-    level: str = "info",
-    format: Literal["text", "json"] = "text",  # noqa: A002 -- the setting's name
+    level: Level = "info",
+    format: Literal["text", "json", "auto"] = "text",  # noqa: A002 -- the setting's name
     stream: TextIO | None = None,
+    prompts: Shown = "false",
 ) -> None:
     """Send all logging of the process to `stream` (stderr), replacing what was there.
 
-    Uncaught exceptions are logged too: the interpreter's own traceback isn't redacted.
+    `auto` is text on a terminal and JSON elsewhere. Uncaught exceptions are logged too: the
+    interpreter's own traceback isn't redacted.
     """
     handler = logging.StreamHandler(stream)
+    if format == "auto":
+        format = "text" if handler.stream.isatty() else "json"  # noqa: A001 -- as above
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    PROMPTS.shown = prompts
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level.upper())
-    chatty = logging.NOTSET if level == "debug" else logging.WARNING
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(chatty)
+    set_level(level)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     _configure_structlog()
 
 
+def set_level(level: Level, logger: str | None = None) -> None:
+    """Hear from now on what is at least of this level: of one logger, or of all.
+
+    For all, libraries that log every request stay silent up to `warning`, but at `debug`; what was
+    set for single loggers stays.
+    """
+    logging.getLogger(logger).setLevel(level.upper())
+    if logger is None:
+        chatty = logging.NOTSET if level == "debug" else logging.WARNING
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(chatty)
+
+
 def excerpt(prompt: str) -> str:
-    """Return the part of a prompt that may be logged: its first 100 characters."""
+    """Return the part of a prompt that may be logged where prompts may: 100 characters."""
     return prompt if len(prompt) <= _EXCERPT else f"{prompt[:_EXCERPT]}..."
 
 
@@ -132,16 +158,34 @@ def _to_record(
     return (message,), {**keywords, "extra": {"fields": dict(event)}}
 
 
+def _utc(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}Z"
+
+
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
+        message = record.getMessage()
     except Exception:  # noqa: BLE001 -- wrong arguments to a library's log call must not cost the line
-        return f"{record.msg} {record.args!r}"
+        message = f"{record.msg} {record.args!r}"
+    # Our own events are fixed words; what changes from line to line stands in their fields.
+    ours = hasattr(record, "fields")
+    return redact(message if ours else PROMPTS.hide(message, _claim_of_task()))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = redact_value(getattr(record, "fields", {}))
-    return fields
+    """Return the line's own fields, then those of the job that it is about."""
+    own, about = getattr(record, "fields", {}), context.fields()
+    fields: dict[str, Any] = redact_value(own)
+    claim = about.get("claim_id")
+    for name, value in fields.items():
+        if isinstance(value, str | dict | list) and name not in context.IDENTIFIERS:
+            fields[name] = PROMPTS.hide_value(value, claim)
+    return {**fields, **{name: value for name, value in about.items() if name not in fields}}
+
+
+def _claim_of_task() -> str | None:
+    return context.fields().get("claim_id")
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
@@ -150,7 +194,11 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         parts.append(formatter.formatException(record.exc_info))
     if record.stack_info:
         parts.append(record.stack_info)
-    return redact("\n".join(parts))
+    text = "\n".join(parts)
+    if len(text) > _LONGEST_TRACE:
+        half = _LONGEST_TRACE // 2
+        text = f"{text[:half]}\n… ({len(text)} characters)\n{text[-half:]}"
+    return PROMPTS.hide(redact(text), _claim_of_task()) if text else ""
 
 
 def _cut(text: str) -> str:

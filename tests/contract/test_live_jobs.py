@@ -22,8 +22,8 @@ from daemon.feed import Feed
 from daemon.job_run import JobRun
 from daemon.jobs import Completed, Recorded
 from daemon.migrate import migrate
+from daemon.outside_sections import LiveSettings
 from daemon.realtime_http import RealtimeHttp
-from daemon.sections import LiveSettings
 from daemon.telemetry.metrics import Metrics
 from daemon.values import StepReport
 from devstack.stack import Stack

@@ -12,7 +12,7 @@ from daemon.broadcaster import Broadcaster
 from daemon.feed import Feed
 from daemon.job_run import JobRun
 from daemon.jobs import Completed, Recorded
-from daemon.sections import LiveSettings
+from daemon.outside_sections import LiveSettings
 from daemon.values import StepReport
 
 

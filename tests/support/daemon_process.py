@@ -32,6 +32,9 @@ _DEFECTS = (
 _FOREIGN = ("unexpected connection_lost() call",)
 """What asyncpg leaves behind when the server dies in the moment of connecting."""
 
+_OF_ENGINES = (" - engine model=", '"event": "engine",')
+"""Lines that engines wrote, in text and in JSON."""
+
 FAKE_MODELS = {
     f"OURVIDZ_MODELS__{model}__{name}": value
     for model in ("CHAT", "SDXL", "WAN", "VIDEO")
@@ -229,7 +232,7 @@ class Daemon:
             own = [
                 line
                 for line in log.splitlines()
-                if " - engine model=" not in line and not any(words in line for words in _FOREIGN)
+                if not any(words in line for words in (*_FOREIGN, *_OF_ENGINES))
             ]
             found = [line for line in own if any(word in line for word in _DEFECTS)]
             assert not found, f"{self.log_path}: {found}\n{log[-6000:]}"

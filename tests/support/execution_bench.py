@@ -74,6 +74,12 @@ class Bench:
     def ran_out_of_memory(self, run: Any) -> None:
         self.overflows += 1
 
+    def run_began(self, run: Any) -> None:
+        pass
+
+    def resolved(self, run: Any, params: Any) -> None:
+        pass
+
     def run_ended(self, run: Any, outcome: Any, recorded: Any) -> None:
         self.ended.append((run, outcome, recorded))
 

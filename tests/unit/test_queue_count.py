@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.app import _count_queue
+from daemon.serving import _count_queue
 from daemon.telemetry.metrics import Metrics
 from daemon.values import Backlog, StoreUnavailableError
 

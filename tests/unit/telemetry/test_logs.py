@@ -7,8 +7,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,19 +21,7 @@ from daemon.telemetry import logs, redaction
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Logging is the process's: put back what a test changed."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
-    levels = {name: logging.getLogger(name).level for name in logs._CHATTY}
-    yield
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    root.handlers[:], root.level, sys.excepthook, threading.excepthook = before
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 Written = Callable[[], str]
 
@@ -70,7 +58,9 @@ def test_json_has_one_object_per_line() -> None:
     structlog.get_logger("daemon.leases").warning("lease lost", held=2, of={"a": 1}, level="x")
     entry = json.loads(written())
 
-    assert datetime.fromisoformat(entry.pop("timestamp")).tzinfo is not None
+    ts = entry.pop("ts")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", ts)
+    assert datetime.fromisoformat(ts).tzinfo is UTC
     assert entry == {
         "level": "warning", "logger": "daemon.leases", "event": "lease lost",
         "held": 2, "of": {"a": 1},
@@ -238,3 +228,30 @@ def test_only_the_beginning_of_a_prompt_is_logged() -> None:
     """100 characters, as documented."""
     assert logs.excerpt("x" * 100) == "x" * 100
     assert logs.excerpt("x" * 101) == "x" * 100 + "..."
+
+
+def test_an_exception_is_one_field_of_one_json_line() -> None:
+    """A shipper of logs reads line by line."""
+    written = configured(form="json")
+
+    try:
+        failing(ValueError("first\nsecond"))
+    except ValueError:
+        logging.getLogger("lib").exception("broken")
+    (line,) = written().splitlines()
+
+    assert json.loads(line)["exception"].endswith("ValueError: first\nsecond")
+
+
+def test_an_endless_traceback_loses_its_middle() -> None:
+    """Where it began and what it was stay."""
+    written = configured(form="json")
+
+    try:
+        failing(ValueError("x" * 100_000))
+    except ValueError:
+        logging.getLogger("lib").exception("broken")
+    exception = json.loads(written())["exception"]
+
+    assert exception.startswith("Traceback")
+    assert len(exception) < 33_000

@@ -1,0 +1,52 @@
+"""Which job a line of the log is about: bound once in the job's task, told by every line in it.
+
+Lines of libraries carry it too. It costs one assignment a job: the fields are made when a line is.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Described(Protocol):
+    """Something that lines of the log can be about (`job_run.JobRun`)."""
+
+    def log_fields(self) -> Mapping[str, str]:
+        """Return what such a line says of it."""
+        ...
+
+
+_ABOUT: ContextVar[Described | None] = ContextVar("log_about", default=None)
+
+INCOMING: ContextVar[str] = ContextVar("traceparent", default="")
+"""The `traceparent` header of the HTTP request that is being answered."""
+
+IDENTIFIERS = frozenset({"job_id", "claim_id", "job_type", "model", "trace_id"})
+"""What every line of a job has."""
+
+
+def bind(about: Described) -> None:
+    """Have all lines of this task, and of those that it starts, say what they are about."""
+    _ABOUT.set(about)
+
+
+def current() -> Described | None:
+    """Return what a line that is written here is about."""
+    return _ABOUT.get()
+
+
+@contextmanager
+def lines_of(about: Described | None) -> Iterator[None]:
+    """Have the lines of a block say what they are about; None: nothing."""
+    token = _ABOUT.set(about)
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
+
+def fields() -> Mapping[str, str]:
+    """Return the fields of a line that is written here."""
+    about = _ABOUT.get()
+    return {} if about is None else about.log_fields()
