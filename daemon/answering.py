@@ -18,7 +18,7 @@ from daemon.exchanges import Exchange, FullError, Order
 from daemon.execution import Execution
 from daemon.executor import Executor
 from daemon.job_run import Interruption, JobRun
-from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded, Released
+from daemon.jobs import ErrorCode, Failed, Finish, Job, LeaseState, Progress, Recorded, Released
 from daemon.values import StepReport
 
 MOST_LOSSES = 3
@@ -154,4 +154,10 @@ class Answering:
             caller=order.caller,
         )
         self._exchanges[job.claim_id] = exchange
-        exchange.run = self.executor.start_direct(job, self._execution)
+        exchange.run = self.executor.start_direct(job, self._execution, self._over)
+
+    def _over(self, claim_id: UUID) -> None:
+        """Leave nobody waiting for a run that ended without an outcome: a defect of the worker."""
+        exchange = self._exchanges.pop(claim_id, None)
+        if exchange is not None:
+            exchange.end(Failed("the worker failed to carry it out", ErrorCode.GENERATION_FAILED))

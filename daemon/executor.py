@@ -54,14 +54,17 @@ class Executor:
         """Carry a claimed job; `open_s`: for how long its type had been in demand."""
         self._carry(JobRun(job, claimed_at, self.clock, open_s=open_s), self.execution)
 
-    def start_direct(self, job: Job, execution: Execution) -> JobRun:
-        """Carry a job without a row, in the way that records it where it was asked for."""
+    def start_direct(self, job: Job, execution: Execution, ended: Callable[[UUID], None]) -> JobRun:
+        """Carry a job without a row, in the way that records it where it was asked for.
+
+        `ended` is called with its claim in the end, however that came about.
+        """
         header = context.INCOMING.get()
         run = JobRun(job, self.clock(), self.clock, direct=True, traceparent=header)
-        self._carry(run, execution)
+        self._carry(run, execution).add_done_callback(lambda _: ended(job.claim_id))
         return run
 
-    def _carry(self, run: JobRun, execution: Execution) -> None:
+    def _carry(self, run: JobRun, execution: Execution) -> "asyncio.Task[None]":
         job = run.job
         PROMPTS.hold(str(job.claim_id), job.request, {"prompt": job.original_prompt})
         carrier = asyncio.create_task(execution.carry(run), name=f"job {job.id}")
@@ -72,6 +75,7 @@ class Executor:
         carrier.add_done_callback(lambda done: self._ended(done, run))
         if self._stopping:
             run.interrupt(Interruption.STOPPING)  # claimed in the moment of stopping
+        return carrier
 
     def stopping_hard_at(self, hard: asyncio.Event) -> Self:
         """Cut the soft step short when `hard` is set."""

@@ -25,6 +25,7 @@ class Counter:
 
     def __init__(self, runs: Runs, most: int = 4) -> None:
         self.bench = Bench(runs)
+        self.defect: Exception | None = None
         self.answering = Answering(self.bench.executor, most)
         connected = Connected()
         self.answering.carried_by(
@@ -41,6 +42,13 @@ class Counter:
 
     def stepped(self, run: Any, report: StepReport) -> None:
         self.answering.stepped(run, report)
+
+    def run_began(self, run: Any) -> None:
+        if self.defect is not None:
+            raise self.defect
+
+    def resolved(self, run: Any, params: Any) -> None:
+        pass
 
     def generated(self, run: Any, output: Any) -> None:
         pass
@@ -184,6 +192,14 @@ async def test_a_draining_worker_takes_nothing_and_begins_nothing_anew() -> None
         with pytest.raises(FullError, match="draining"), counter.answering.ask(CHAT):
             pass
         assert isinstance(await exchange.ended(), Released)
+
+
+async def test_a_defect_leaves_nobody_waiting() -> None:
+    counter = Counter(speaks)
+    counter.defect = RuntimeError("a defect")
+    outcome = await asyncio.wait_for(counter.outcome(), 10)
+    assert isinstance(outcome, Failed)
+    assert counter.answering.held == 0
 
 
 async def test_requests_take_no_room_of_rows() -> None:

@@ -52,7 +52,7 @@ def test_types_and_defaults_are_told_in_words() -> None:
 
     assert found["server.port"]["type"] == "integer from 0 to 65535"
     assert found["server.port"]["default"] == "7861"
-    assert found["log.format"]["type"] == "`text` or `json`"
+    assert found["log.format"]["type"] == "`text`, `json` or `auto`"
     assert found["preload"]["default"] == '["sdxl", "chat", "wan"]'
     assert found["device.simulate_gb"]["type"] == "number above 0"
     assert found["device.simulate_gb"]["default"] is None

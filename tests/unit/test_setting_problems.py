@@ -33,8 +33,9 @@ def problems(config: Path | None = None) -> list[str]:
             ),
         ),
         (
-            "port = 1",
-            "port: there is no such setting; did you mean server.port? [OURVIDZ_PORT]",
+            "max_requests = 1",
+            "max_requests: there is no such setting; did you mean server.max_requests? "
+            "[OURVIDZ_MAX_REQUESTS]",
         ),
         (
             "[models.chat]\nbudget = 1",
