@@ -34,8 +34,10 @@ def problems(config: Path | None = None) -> list[str]:
         ),
         (
             "max_requests = 1",
-            "max_requests: there is no such setting; did you mean server.max_requests? "
-            "[OURVIDZ_MAX_REQUESTS]",
+            (
+                "max_requests: there is no such setting; did you mean server.max_requests? "
+                "[OURVIDZ_MAX_REQUESTS]"
+            ),
         ),
         (
             "[models.chat]\nbudget = 1",
