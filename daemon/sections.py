@@ -208,6 +208,7 @@ class LimitSettings(Frozen):
     """What one caller may ask for; None: as much as the worker has room for."""
 
     requests_per_minute: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """Requests that it may send, probes and metrics aside."""
     concurrent: int | None = Field(default=None, ge=1)
     """Requests that are answered at the same time, reading ones aside."""
 

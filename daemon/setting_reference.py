@@ -72,7 +72,7 @@ def sections() -> tuple[Section, ...]:
     outside = _section("", "Outside of any section.", Settings, {})
     for name, field in Settings.model_fields.items():
         if _is_section(field.annotation):
-            found.append(_section(name, inspect.getdoc(field.annotation) or "", field.annotation))
+            found += _with_inner(name, field.annotation)
         elif name == "models":
             found += _models(get_args(field.annotation)[1])
     return (outside, *found)
@@ -88,6 +88,14 @@ def paths() -> tuple[str, ...]:
         for model in (Model if "<model>" in setting.path else ("",))
         for quality in (Quality if "<quality>" in setting.path else ("",))
     )
+
+
+def _with_inner(path: str, kind: Any) -> Iterator[Section]:
+    """Return a section, and those inside it."""
+    yield _section(path, inspect.getdoc(kind) or "", kind)
+    for name, field in kind.model_fields.items():
+        if _is_section(field.annotation):
+            yield from _with_inner(f"{path}.{name}", field.annotation)
 
 
 def _models(kind: type[BaseModel]) -> Iterator[Section]:
@@ -129,9 +137,12 @@ def _is_section(annotation: Any) -> bool:
 
 
 def _texts(kind: type[BaseModel]) -> dict[str, str]:
-    """Return the string below each field."""
+    """Return the string below each field, those of its bases too."""
+    found: dict[str, str] = {}
+    for base in kind.__bases__:
+        if issubclass(base, BaseModel) and base.model_fields:
+            found |= _texts(base)
     [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    found = {}
     fields = body.body if isinstance(body, ast.ClassDef) else []
     for field, below in pairwise(fields):
         match field, below:

@@ -5,6 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container finds the limits of its own control group."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
@@ -54,10 +57,28 @@ def process_memory() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def available_memory() -> int | None:
-    """Return the host's memory that can be had without swapping, None where /proc is absent."""
+def available_memory(proc: Path = Path("/proc"), group: Path = CGROUP) -> int | None:
+    """Return the memory that can be had without swapping, None where /proc is absent.
+
+    The host's, or what a container's limit leaves of it.
+    """
+    told = [each for each in (_of_host(proc), _of_group(group)) if each is not None]
+    return min(told, default=None)
+
+
+def _of_group(group: Path) -> int | None:
+    """Return what a limit of the control group leaves (version 2); None: there is no limit."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        return None if limit == "max" else max(0, int(limit) - used)
+    except (OSError, ValueError):
+        return None
+
+
+def _of_host(proc: Path) -> int | None:
+    try:
+        for line in (proc / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
