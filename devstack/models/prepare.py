@@ -16,7 +16,7 @@ FOLDERS: Mapping[str, str] = {
     # A number that grows when what is made changes, so that old caches aren't taken for new ones.
     "chat": "smollm2-135m-instruct-1",
     "sdxl": "tiny-sdxl-2",
-    "wan": "tiny-wan-3",
+    "wan": "tiny-wan-4",
 }
 _MAKERS: Mapping[str, Make] = {
     "chat": smollm2.convert,

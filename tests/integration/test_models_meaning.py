@@ -76,9 +76,11 @@ def test_wan_draws_and_moves_what_it_never_saw(demo_models: dict[str, Path]) -> 
     for size in ("1x64", "9x64"):
         assert figures[size]["background"] >= 36
     assert figures["1x64"]["colour"] >= 36
-    assert figures["1x64"]["place"] >= 34
-    # In each of three frames; it was 33.
-    assert figures["9x64"]["colour"] >= 30
+    assert figures["1x64"]["place"] >= 36
+    # It was 28; another processor rounds otherwise.
+    assert figures["1x64"]["shape"] >= 26
+    # In each of three frames; it was 38.
+    assert figures["9x64"]["colour"] >= 36
     assert figures["9x64"]["move"] >= 36
 
 
@@ -100,6 +102,6 @@ async def test_the_demos_pictures_are_what_it_asks_for(
         pixels = numpy.asarray(image.open(io.BytesIO(output.files[0].data)).convert("RGB"))
         seen = judging.seen(pixels)
         words = [seen.colour, f"{seen.ground} background", seen.place()]
-        # Wan's shapes are blobs.
+        # Wan draws three of four shapes right.
         words += [seen.shape] if kind == "sdxl" else []
         assert [word for word in words if word not in request["prompt"]] == []

@@ -13,12 +13,25 @@ _SEED = 21
 _SIDE = 64
 _STILLS = Course(800, 3e-3)
 _CLIPS = Course(1200, 2e-3)
-_DENOISER = Course(10_000, 1e-3)
+_DECODER = Course(2000, 2e-3)
+_DENOISER = Course(19_000, 1e-3)
 
 _KINDS = {1: (3000, 32, 0.35), 9: (2500, 16, 0.65)}
 """By the number of frames: how many clips, how many at a time, which share of the steps."""
 
+_FLOW_SHIFT = 5.0
+"""Much noise more often than little: where things are is learned from it."""
+
+_EVEN = 0.4
+"""The share of steps with little noise as often as much: what outlines are learned from."""
+
 _WITHOUT_TEXT = 0.1
+_STILLS_OF_DECODER = 0.6
+"""The share of its steps that have single frames."""
+
+_BLUR = 0.2
+"""Noise on latents, in their deviations: what the transformer makes is never quite clean."""
+
 _TOKENS = 20
 """More than the longest caption has."""
 
@@ -36,6 +49,7 @@ def train(folder: Path) -> None:
         pipeline.register_modules(vae=type(pipeline.vae).from_pretrained(vae))
     else:
         _train_autoencoder(pipeline.vae, rng)
+        train_decoder(pipeline.vae, rng)
         pipeline.vae.save_pretrained(vae)
     lessons = _lessons(pipeline, rng)
     every = torch.cat([latents.movedim(1, -1).flatten(0, -2) for latents, _ in lessons.values()])
@@ -70,6 +84,28 @@ def _train_autoencoder(vae: Any, rng: random.Random) -> None:
 
     learn("autoencoder, stills", [vae], stills, _STILLS, lambda: None)
     learn("autoencoder, clips", [vae], clips, _CLIPS, lambda: None)
+
+
+def train_decoder(vae: Any, rng: random.Random) -> None:
+    """The decoder alone, on pictures as they will be asked for; latents stay what they are."""
+    import torch
+
+    def wanted() -> Any:
+        if rng.random() < _STILLS_OF_DECODER:
+            scenes = [captions.drawn_at_random(rng) for _ in range(32)]
+            return _clips(scenes, 1, rng)
+        scenes = [captions.drawn_at_random(rng, _WHERES) for _ in range(6)]
+        return _clips(scenes, rng.choice([5, 9]), rng)
+
+    def loss() -> Any:
+        clip = wanted()
+        with torch.no_grad():
+            latents = vae.encode(clip).latent_dist.mean
+            blur = latents.std((0, 2, 3, 4), keepdim=True) * _BLUR * rng.random()
+        off = vae.decode(latents + blur * torch.randn_like(latents)).sample.float() - clip
+        return off.abs().mean() + off.pow(2).mean()
+
+    learn("decoder", [vae.decoder, vae.post_quant_conv], loss, _DECODER, lambda: None)
 
 
 def _clips(scenes: list[captions.Scene], frames: int, rng: random.Random) -> Any:
@@ -113,7 +149,9 @@ def _denoiser_loss(
         captioned[number] if rng.random() > _WITHOUT_TEXT else "" for number in chosen.tolist()
     ]
     even = torch.rand(len(clean), 1, 1, 1, 1)
-    share = tiny_wan.FLOW_SHIFT * even / (1 + (tiny_wan.FLOW_SHIFT - 1) * even)
+    share = _FLOW_SHIFT * even / (1 + (_FLOW_SHIFT - 1) * even)
+    if rng.random() < _EVEN:
+        share = even
     noise = torch.randn_like(clean)
     predicted = pipeline.transformer(
         hidden_states=(1 - share) * clean + share * noise,
