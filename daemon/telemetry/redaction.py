@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -48,6 +49,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
+_HINTS = ("eyj", "sb_secret_", "://", "bearer", "key", "token", "passw", "secret")
+"""In lower case: without one of them no pattern matches. A line of the log has a dozen values, and
+looking for these takes a tenth of the time."""
+
 _SECRET_KEY = re.compile(
     r"(?i)(?:^|[-_.])(?:api[-_]?key|authorization|password|passwd|secret|dsn"
     r"|(?:access|refresh|auth|session)?[-_]?token)$"
@@ -78,10 +83,11 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text without secrets."""
-        if self._known is not None:
+        if self._known is not None and any(spelling in text for spelling in self._spellings):
             text = self._known.sub(HIDDEN, text)
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
+        if _may_match(text):
+            for pattern, replacement in _PATTERNS:
+                text = pattern.sub(replacement, text)
         return text
 
     def value(self, value: Any, depth: int = 0) -> Any:
@@ -108,7 +114,18 @@ class Redactor:
 
 def is_secret_name(name: Any) -> bool:
     """Say whether a field of this name is secret whatever it holds."""
-    return isinstance(name, str) and _SECRET_KEY.search(name) is not None
+    return isinstance(name, str) and _is_secret_name(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_KEY.search(name) is not None
+
+
+def _may_match(text: str) -> bool:
+    """Say whether a pattern could match; False: none does."""
+    lower = text.lower()
+    return any(hint in lower for hint in _HINTS)
 
 
 def _as_text(value: Any) -> str:

@@ -6,7 +6,12 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.telemetry.redaction import HIDDEN, Redactor
+from daemon.telemetry.redaction import _PATTERNS, HIDDEN, Redactor, _may_match
+
+WORDS = (
+    "eyJhbGciOiJIUzI1NiJ9.e30.x", "sb_secret_abc", "postgres://a:b@c", "https://u:p@h/",
+    "Bearer abcdefgh", "api-key=x", "x_api_key: y", "access_token=z", "password='q'", "secret = s",
+)  # fmt: skip
 
 secrets = st.text(min_size=4, max_size=40).filter(lambda text: len(text.strip()) >= 4)
 """Any characters: quotes, newlines, percent signs, other scripts."""
@@ -69,3 +74,13 @@ def test_registered_secret_vanishes_from_any_structure(secret: str, shape: objec
 
     for text in texts(redactor_of(secret).value(filled(shape))):
         assert secret not in text.replace(HIDDEN, "")
+
+
+@given(text=st.text(max_size=60), word=st.sampled_from(WORDS), after=st.text(max_size=30))
+def test_a_quick_look_misses_nothing(text: str, word: str, after: str) -> None:
+    """What is looked for before the patterns are tried is part of all that they match."""
+    for case in (word, word.upper(), word.title()):
+        line = f"{text}{case}{after}"
+        if any(pattern.search(line) for pattern, _ in _PATTERNS):
+            assert _may_match(line)
+            assert Redactor().text(line) != line or HIDDEN in line
