@@ -115,10 +115,10 @@ async def test_a_defect_has_a_status_of_its_own(
     """Nobody's mistake: whoever supervises the worker starts it again."""
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
-        "import daemon.parts\n"
+        "import daemon.building\n"
         "def build(*_):\n"
         "    raise RuntimeError('a defect')\n"
-        "daemon.parts.build = build\n"
+        "daemon.building.build = build\n"
     )
     worker = daemon(direct)
     worker.environment["PYTHONPATH"] = f"{tmp_path}:{worker.environment['PYTHONPATH']}"
