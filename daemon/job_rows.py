@@ -1,9 +1,9 @@
-"""A row as somebody outside the worker sees it, and a row that he asks for. Pure values."""
+"""A row as somebody outside the worker sees it, one that he asks for, and the port for both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from daemon.jobs import Status
@@ -70,3 +70,19 @@ class JobRow:
     def finished(self) -> bool:
         """Whether nothing more is to be expected of it."""
         return self.status in FINISHED
+
+
+class JobDesk(Protocol):
+    """What the HTTP API asks of rows; every call is idempotent, and raises as `JobStore` does.
+
+    Rows that belong to other providers don't exist here.
+    """
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Add a job, unless there is one of that id."""
+
+    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+        """Return the rows of those that exist."""
+
+    async def cancel(self, job_id: UUID) -> str | None:
+        """Cancel an unfinished job; return the status that it has now, None: there is none."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from daemon.job_rows import JobRow, NewJob, Submitted
+from daemon.job_rows import JobDesk
 from daemon.jobs import Finish, Job, LeaseState, Progress, Recorded
 from daemon.values import (
     AdmissionRequest,
@@ -109,25 +109,6 @@ class ProgressTaker(Protocol):
 
     def forget(self, claim_id: UUID) -> None:
         """Drop what waits for a claim that has ended."""
-        ...
-
-
-class JobDesk(Protocol):
-    """What the HTTP API asks of rows; every call is idempotent, and raises as `JobStore` does.
-
-    Rows that belong to other providers don't exist here.
-    """
-
-    async def submit(self, job: NewJob) -> Submitted:
-        """Add a job, unless there is one of that id."""
-        ...
-
-    async def look(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRow]:
-        """Return the rows of those that exist."""
-        ...
-
-    async def cancel(self, job_id: UUID) -> str | None:
-        """Cancel an unfinished job; return the status that it has now, None: there is none."""
         ...
 
 

@@ -15,9 +15,8 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from daemon.job_rows import JobRow, NewJob, Submitted
+from daemon.job_rows import JobDesk, JobRow, NewJob, Submitted
 from daemon.jobs import ErrorCode, Status
-from daemon.ports import JobDesk
 from daemon.server.errors import ApiError
 from daemon.telemetry.redaction import redact
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
