@@ -13,17 +13,14 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from daemon.journal import Event
 from daemon.server.desk import job_id_of
 from daemon.server.errors import ApiError
 from daemon.server.looks import Looks
+from daemon.server.streaming import HEADERS, HEARTBEAT_S, write
 from daemon.server.watching import Followed, Watching
-
-HEARTBEAT_S = 15.0
-"""Between two comments while nothing comes: proxies end silent connections, and a client that is
-gone shows when it is written to."""
 
 RETRY_MS = 2000
 """When a client whose connection broke shall come back, milliseconds."""
@@ -33,16 +30,6 @@ MAX_STREAMS = 1000
 
 RETRY_AFTER_S = 5
 """What such a client is told to wait."""
-
-WRITE_S = 30.0
-"""How long a client may take nothing of what is sent to it."""
-
-_HEADERS = {
-    hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
-    hdrs.CACHE_CONTROL: "no-store",
-    # nginx would collect events before it passes them on.
-    "X-Accel-Buffering": "no",
-}
 
 
 class EventStreams:
@@ -98,17 +85,17 @@ class EventStreams:
             self._counted(self._open)
 
     async def _stream(self, request: web.Request, watching: Watching) -> web.StreamResponse:
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         with contextlib.suppress(ConnectionError, TimeoutError):
             await response.prepare(request)
-            await _write(response, f"retry: {RETRY_MS}\n\n".encode())
+            await write(response, f"retry: {RETRY_MS}\n\n".encode())
             await self._tell(response, watching)
         return response
 
     async def _tell(self, response: web.StreamResponse, watching: Watching) -> None:
         while True:
             if events := watching.take():
-                await _write(response, b"".join(map(frame, events)))
+                await write(response, b"".join(map(frame, events)))
             if watching.over:
                 await response.write_eof()
                 return
@@ -116,7 +103,7 @@ class EventStreams:
                 async with asyncio.timeout(self._heartbeat_s):
                     await watching.changed.wait()
             except TimeoutError:
-                await _write(response, b":\n\n")
+                await write(response, b":\n\n")
                 self._feed.forget_old()
 
 
@@ -126,11 +113,6 @@ def frame(event: Event) -> bytes:
     # A lone half of a surrogate pair can't be encoded; a model may say one all the same.
     lines = f"id: {event.number}\nevent: {event.kind.value}\ndata: {data}\n\n"
     return lines.encode(errors="replace")
-
-
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(WRITE_S):
-        await response.write(data)
 
 
 def _last_event_id(request: web.Request) -> int:

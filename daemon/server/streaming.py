@@ -92,7 +92,7 @@ async def stream(request: web.Request, exchange: Exchange, frames: Frames) -> we
     with contextlib.suppress(ConnectionError, TimeoutError):
         await response.prepare(request)
         if opening := frames.opening():
-            await _write(response, opening)
+            await write(response, opening)
         await _tell(response, exchange, frames)
         await response.write_eof()
     return response
@@ -108,7 +108,7 @@ async def _begun(exchange: Exchange) -> None:
 async def _tell(response: web.StreamResponse, exchange: Exchange, frames: Frames) -> None:
     while True:
         if text := exchange.take():
-            await _write(response, frames.piece(text))
+            await write(response, frames.piece(text))
         elif exchange.outcome is not None:
             break
         else:
@@ -117,7 +117,7 @@ async def _tell(response: web.StreamResponse, exchange: Exchange, frames: Frames
         last = frames.end(result_of(exchange.outcome))
     except ApiError as error:
         last = frames.failure(error)
-    await _write(response, last)
+    await write(response, last)
 
 
 async def _wait(response: web.StreamResponse, exchange: Exchange) -> None:
@@ -125,9 +125,10 @@ async def _wait(response: web.StreamResponse, exchange: Exchange) -> None:
         async with asyncio.timeout(HEARTBEAT_S):
             await exchange.changed()
     except TimeoutError:
-        await _write(response, b":\n\n")
+        await write(response, b":\n\n")
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
+async def write(response: web.StreamResponse, data: bytes) -> None:
+    """Send it; raises `TimeoutError` if the client takes nothing for `WRITE_S`."""
     async with asyncio.timeout(WRITE_S):
         await response.write(data)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from event_stage import WITHIN_S, EventStage, block, parsed
 
-from daemon.server import events as module
+from daemon.server import events, streaming
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def test_a_full_house_is_503(
     stage: EventStage, daemon: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one is told when to come back."""
-    monkeypatch.setattr(module, "MAX_STREAMS", 1)
+    monkeypatch.setattr(events, "MAX_STREAMS", 1)
     await stage.serve(daemon)
     await block(await stage.get())
 
@@ -157,7 +157,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
     stage: EventStage, daemon: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds neither the job nor the others up, and not its place for ever."""
-    monkeypatch.setattr(module, "WRITE_S", 0.05)
+    monkeypatch.setattr(streaming, "WRITE_S", 0.05)
     await stage.serve(daemon)
     response = await stage.get()
     await block(response)
