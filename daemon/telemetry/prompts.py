@@ -178,12 +178,16 @@ class _Search:
         for start, block in zip(itertools.count(0, _BLOCK), _aligned(text), strict=False):
             if block not in hits:
                 continue
+            covered = 0
             for at in list(self._places[block]):
+                if at < covered:
+                    continue  # it lies in what was just found
                 self._left -= 1
                 if self._left < 0:
                     return
                 begin, end = self._extended(text, start, at)
                 if end - begin >= _RUN:
+                    covered = end
                     self._found.append((begin, end, len(text)))
                     self._places[block] = [p for p in self._places[block] if not begin <= p < end]
 

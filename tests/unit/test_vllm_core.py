@@ -78,6 +78,8 @@ def ended() -> threading.Event:
 @pytest.fixture
 def core(engine: Engine, ended: threading.Event, monkeypatch: pytest.MonkeyPatch) -> Iterator[Core]:
     monkeypatch.setattr(vllm_core, "_LAST_WORDS_S", 0.0)
+    monkeypatch.setattr(vllm_core, "_LOOK_S", 0.01)
+    monkeypatch.setattr(vllm_core, "_WATCH_S", 0.02)
     core = Core(lambda: engine, ended.set)
     yield core
     core.close()
