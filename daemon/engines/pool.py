@@ -23,6 +23,7 @@ from daemon.engines import moves
 from daemon.engines.memory_back import AtOnce, MemoryBack
 from daemon.jobs import JobError
 from daemon.ports import Engine, EngineFactory, KeptEngine
+from daemon.telemetry import context
 from daemon.values import EngineEnd, Loaded, Offloaded
 
 _log = structlog.get_logger(__name__)
@@ -162,7 +163,9 @@ class EnginePool:
     def _begin(self, held: _Held) -> None:
         model, device = held.model, held.device
         self._held[model, device] = held
-        life = self._group.create_task(self._live(held), name=f"engine {model} on {device}")
+        # Which model is loaded next isn't the matter of the job in whose turn that was decided.
+        with context.lines_of(None):
+            life = self._group.create_task(self._live(held), name=f"engine {model} on {device}")
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
 
