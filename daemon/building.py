@@ -71,12 +71,7 @@ def build(
     leases = _leases(settings, metrics)
     progress = ProgressWriter(store, leases.apply)
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
-    events = RunEvents(
-        metrics,
-        foreteller,
-        onlookers=[feed.stepped, *(each.stepped for each in watchers)],
-        enders=[feed.ended, *(each.ended for each in watchers)],
-    )
+    events = _events(metrics, foreteller, [feed, *watchers])
     company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
     has_chat = Model.CHAT in settings.enabled_models
     execution = Execution(
@@ -109,6 +104,17 @@ def build(
         _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
         foreteller, make_broadcaster(settings, feed, metrics.live), outside,
     )  # fmt: skip
+
+
+def _events(
+    metrics: Metrics, foreteller: Foreteller, watchers: Sequence[Watcher | Feed]
+) -> RunEvents:
+    return RunEvents(
+        metrics,
+        foreteller,
+        onlookers=[each.stepped for each in watchers],
+        enders=[each.ended for each in watchers],
+    )
 
 
 def _leases(settings: Settings, metrics: Metrics) -> Leases:
