@@ -11,10 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from daemon.server.bodies import json_body
 from daemon.server.errors import ApiError
-from daemon.server.idempotency import Idempotency, idempotency_key
+from daemon.server.idempotency import Idempotency, idempotency_key, once_for_all
 
 Client = TestClient[Any, Any]
+Connect = Callable[..., Awaitable[Client]]
 Serve = Callable[[], Awaitable[Client]]
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
@@ -228,3 +230,27 @@ async def test_two_keys_are_400(route: Route, connect: Any) -> None:
     status, answer, _ = await post(client, headers=headers)
 
     assert (status, answer["error"]) == (400, "Idempotency-Key was sent more than once")
+
+
+async def test_the_same_json_is_the_same_request(connect: Connect, daemon: Any) -> None:
+    """Whatever the order of its fields; other values are another request."""
+    once, answered = once_for_all(Idempotency()), []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await json_body(request)
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            answered.append(body)
+            return web.json_response(body)
+
+        return await once(request, body, answer)
+
+    daemon.extra_routes.append(web.post("/asked", handle))
+    client = await connect()
+    statuses = []
+    for body in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3}):
+        response = await client.post("/asked", json=body, headers=KEY)
+        statuses.append(response.status)
+
+    assert statuses == [200, 200, 422]
+    assert answered == [{"a": 1, "b": 2}]
