@@ -118,6 +118,16 @@ class Watched:
 
         await eventually(scraped, 30)
 
+    async def keep_a_promise(self) -> None:
+        """Do jobs that take longer than from one look ahead to the next, until one was promised."""
+
+        async def promised() -> bool:
+            job = await self.project.insert("chat", steps=20, step_s=0.1)
+            await self.project.until(job, "completed", within_s=60)
+            return "ourvidz_eta_coverage_ratio NaN" not in await self.exposition()
+
+        await eventually(promised, 60)
+
     async def finished(self) -> float:
         """Return how many runs Prometheus has heard of."""
         found = await self.prometheus.value(
@@ -150,6 +160,7 @@ async def watched(
                     await eventually(lambda: heard_of(found), 30)
                     # A series that appears has no rate before its second sight.
                     await found.work()
+                    await found.keep_a_promise()
                     await found.work()
                     yield found
 
