@@ -23,6 +23,7 @@ import structlog
 from daemon.job_run import JobRun
 from daemon.jobs import Job
 from daemon.telemetry import context, logs
+from daemon.telemetry.plain_lines import PlainLines
 from daemon.telemetry.prompts import PROMPTS
 
 PROMPT = " ".join(f"word{number}" for number in range(140))[:1000]
@@ -73,6 +74,7 @@ def fail(depth: int) -> None:
 def main(lines: int) -> None:
     """Measure every kind of line in both forms, and print them."""
     log = structlog.get_logger("daemon.jobs")
+    plain = PlainLines("daemon.jobs")
 
     def with_exception() -> None:
         try:
@@ -83,6 +85,9 @@ def main(lines: int) -> None:
     kinds: dict[str, Callable[[], object]] = {
         "below the level": lambda: log.debug("engine", model="chat", line=ERROR),
         "a job's line": lambda: log.info("job completed", attempt=1, seconds=1.25),
+        "a plain line": lambda: plain.info(
+            "job completed", runs[0].log_fields(), attempt=1, seconds=1.25
+        ),
         "a library's": lambda: logging.getLogger("asyncpg").warning("slow: %s", ERROR),
         "with an error": lambda: log.warning("job failed", attempt=1, error=ERROR),
         "an exception": with_exception,

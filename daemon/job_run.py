@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
 from typing import NamedTuple
 
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
+from daemon.telemetry.context import JOB_FIELDS, JobIds
 from daemon.telemetry.traceparent import Trace, continued
 from daemon.values import NO_WAIT, StepReport, Waits
 
@@ -78,6 +78,8 @@ class JobRun:
     """The phases that are over, one after another."""
     grants: list[tuple[float, Waits]] = field(default_factory=list)
     """When it was given the GPU or refused, monotonic seconds, and what it had waited for."""
+    _trace: Trace | None = None
+    _ids: JobIds | None = None
     _carrier: asyncio.Task[None] | None = None
     _since: float = 0.0
     _preparing: bool = False
@@ -86,28 +88,30 @@ class JobRun:
     def __post_init__(self) -> None:
         self._since = self.claimed_at
 
-    @cached_property
+    @property
     def trace(self) -> Trace:
         """Where it stands in a trace: its sender's, or its own."""
-        request = self.job.request
-        given = request.get("traceparent") if isinstance(request, Mapping) else None
-        return continued(self.job.id, self.traceparent, given)
+        if self._trace is None:
+            request = self.job.request
+            given = request.get("traceparent") if isinstance(request, dict) else None
+            self._trace = continued(self.job.id, self.traceparent, given)
+        return self._trace
 
-    @cached_property
-    def _log_fields(self) -> Mapping[str, str]:
-        job = self.job
-        known = JOB_TYPES.get(job.job_type)
-        return {
-            "job_id": str(job.id),
-            "claim_id": str(job.claim_id),
-            "job_type": job.job_type,
-            **({} if known is None else {"model": known.model.value}),
-            "trace_id": self.trace.trace_id,
-        }
+    def log_ids(self) -> JobIds | None:
+        """Return the ids and words of our own that its lines have; None: its type isn't ours."""
+        ids = self._ids or self._made_ids()
+        return ids if ids[3] else None
 
     def log_fields(self) -> Mapping[str, str]:
         """Return what each line of the log that is about this run says; see `context`."""
-        return self._log_fields
+        ids = self._ids or self._made_ids()
+        return {name: each for name, each in zip(JOB_FIELDS, ids, strict=True) if each}
+
+    def _made_ids(self) -> JobIds:
+        job, known = self.job, JOB_TYPES.get(self.job.job_type)
+        model = "" if known is None else known.model.value
+        self._ids = str(job.id), str(job.claim_id), job.job_type, model, self.trace.trace_id
+        return self._ids
 
     def carried_by(self, carrier: "asyncio.Task[None]") -> None:
         """Note the coroutine that carries the job, so that it can be interrupted."""

@@ -13,6 +13,7 @@ from daemon.job_run import JobRun
 from daemon.jobs import Cancelled, Completed, Failed, Job, Outcome, Recorded, Released, Retry
 from daemon.telemetry.logs import excerpt
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.plain_lines import PlainLines
 from daemon.telemetry.prompts import PROMPTS
 from daemon.telemetry.series.labels import class_of
 from daemon.values import RunOutput, StepReport, SweepResult
@@ -43,6 +44,7 @@ _RESPECTED = "no_override_detected"
 
 _log = structlog.get_logger("daemon.jobs")
 _stdlib_log = logging.getLogger("daemon.jobs")
+_plain = PlainLines("daemon.jobs")
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,7 @@ class RunEvents:
 
     def run_began(self, run: JobRun) -> None:
         """Log the beginning of a run."""
-        del run  # the line says which, as all lines of its task
-        if _stdlib_log.isEnabledFor(logging.INFO):
-            _log.info("processing job")
+        _plain.info("processing job", run)
 
     def resolved(self, run: JobRun, params: Mapping[str, Any]) -> None:
         """Log the beginning of a system prompt, or its length, where prompts may be shown."""
@@ -104,14 +104,15 @@ class RunEvents:
         self.metrics.job_finished(job_type, word, seconds, error.error_code if error else None)
         if isinstance(outcome, Completed) and _RESPECTED in outcome.result:
             self.metrics.respect.used(respected=outcome.result[_RESPECTED] is True)
+        whole_s = 0.0
         for phase, name in _PHASES.items():
             if phase in timings and (timings[phase] or phase not in _RARE):
                 self.metrics.job_phase(job_type, name, timings[phase])
+                whole_s += timings[phase]
         bad = lost_engine or word in {"failed", "retry", "lost"}
         level = logging.ERROR if word == "failed" else logging.WARNING if bad else logging.INFO
-        if _stdlib_log.isEnabledFor(level):
-            reason = outcome.reason if isinstance(outcome, Released) else None
-            _say(run, word, level, reason if error is None else error.error)
+        reason = outcome.reason if isinstance(outcome, Released) else None
+        _say(run, word, level, whole_s, reason if error is None else error.error)
 
 
 def _system_prompt(params: Mapping[str, Any]) -> str:
@@ -119,14 +120,15 @@ def _system_prompt(params: Mapping[str, Any]) -> str:
     return "\n".join(each["content"] for each in messages if each["role"] == "system")
 
 
-def _say(run: JobRun, word: str, level: int, reason: str | None) -> None:
-    _log.log(
-        level,
-        f"job {word}",
-        attempt=run.job.attempt,
-        seconds=round(sum(run.timings.get(phase, 0.0) for phase in _PHASES), 3),
-        **({} if reason is None else {"error": reason}),
-    )
+def _say(run: JobRun, word: str, level: int, whole_s: float, reason: str | None) -> None:
+    if not _stdlib_log.isEnabledFor(level):
+        return
+    seconds = round(whole_s, 3)
+    if level == logging.INFO and reason is None:
+        _plain.info(f"job {word}", run, attempt=run.job.attempt, seconds=seconds)
+        return
+    error = {} if reason is None else {"error": reason}
+    _log.log(level, f"job {word}", attempt=run.job.attempt, seconds=seconds, **error)
 
 
 def word_of(outcome: Outcome | None) -> str:

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+JobIds = tuple[str, str, str, str, str]
+"""What the lines of a job say of it, in the order of `JOB_FIELDS`."""
+
+JOB_FIELDS = ("job_id", "claim_id", "job_type", "model", "trace_id")
+"""What every line of a job has."""
+
 
 class Described(Protocol):
     """Something that lines of the log can be about (`job_run.JobRun`)."""
@@ -22,8 +28,7 @@ _ABOUT: ContextVar[Described | None] = ContextVar("log_about", default=None)
 INCOMING: ContextVar[str] = ContextVar("traceparent", default="")
 """The `traceparent` header of the HTTP request that is being answered."""
 
-IDENTIFIERS = frozenset({"job_id", "claim_id", "job_type", "model", "trace_id"})
-"""What every line of a job has."""
+IDENTIFIERS = frozenset(JOB_FIELDS)
 
 
 def bind(about: Described) -> None:

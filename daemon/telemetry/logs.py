@@ -12,28 +12,20 @@ what must answer before everything else is loaded (`daemon.server`) uses the sta
 `logging`.
 """
 
-import json
 import logging
-import re
 import sys
 import threading
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from daemon.telemetry import context
+from daemon.telemetry.line_forms import JsonFormatter, TextFormatter
+from daemon.telemetry.plain_lines import LineHandler
 from daemon.telemetry.prompts import PROMPTS, Shown
-from daemon.telemetry.redaction import redact, redact_value, register_secret
+from daemon.telemetry.redaction import register_secret
 
 __all__ = ["configure", "excerpt", "register_secret", "set_level"]
 
 Level = Literal["debug", "info", "warning", "error"]
-
-_LIMIT = 4000
-"""Characters of one message or value; rows are written by strangers."""
-
-_LONGEST_TRACE = 32_000
-"""Characters of an exception's text, of which the middle is left out."""
 
 _EXCERPT = 100
 """Characters of a system prompt that may be logged."""
@@ -42,44 +34,6 @@ _CHATTY = (
     "httpx", "httpcore", "hpack", "h2", "websockets", "realtime", "asyncio", "aiohttp", "urllib3",
 )  # fmt: skip
 """Libraries that log every request or frame; heard from INFO up to DEBUG only at `debug`."""
-
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\\]")
-"""What could forge a line, drive a terminal, turn text around, or can't be encoded."""
-
-_BARE = re.compile(r"[^\s\"=]+")
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
-
-
-class TextFormatter(logging.Formatter):
-    """`time - name - LEVEL - message key=value`; a traceback follows, each line behind a bar."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render one record; every newline in it starts with the bar or is escaped."""
-        message = _escape(_cut(_message(record)))
-        pairs = (f" {_escape(key)}={_quoted(value)}" for key, value in _fields(record).items())
-        name = _escape(record.name)
-        head = f"{self.formatTime(record)} - {name} - {record.levelname} - {message}"
-        # The bar keeps an exception's own newlines from passing as records.
-        trace = (f"\n  | {_escape(line)}" for line in _trace(self, record).splitlines())
-        return "".join((head, *pairs, *trace))
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: ts (RFC 3339, UTC), level, logger, event, the fields, exception."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render one record."""
-        entry: dict[str, Any] = {
-            "ts": _utc(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": _cut(_message(record)),
-        }
-        for key, value in _fields(record).items():
-            entry.setdefault(key, _cut(value) if isinstance(value, str) else value)
-        if trace := _trace(self, record):
-            entry["exception"] = trace
-        return json.dumps(entry)
 
 
 def configure(
@@ -93,13 +47,14 @@ def configure(
     `auto` is text on a terminal and JSON elsewhere. Uncaught exceptions are logged too: the
     interpreter's own traceback isn't redacted.
     """
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     if format == "auto":
         format = "text" if handler.stream.isatty() else "json"  # noqa: A001 -- as above
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     PROMPTS.shown = prompts
     root = logging.getLogger()
     for old in root.handlers[:]:
+        old.flush()
         root.removeHandler(old)
     root.addHandler(handler)
     set_level(level)
@@ -156,76 +111,6 @@ def _to_record(
         keywords.setdefault("exc_info", True)
     message = str(event.pop("event", ""))
     return (message,), {**keywords, "extra": {"fields": dict(event)}}
-
-
-def _utc(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}Z"
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        message = record.getMessage()
-    except Exception:  # noqa: BLE001 -- wrong arguments to a library's log call must not cost the line
-        message = f"{record.msg} {record.args!r}"
-    # Our own events are fixed words; what changes from line to line stands in their fields.
-    ours = hasattr(record, "fields")
-    return redact(message if ours else PROMPTS.hide(message, _claim_of_task()))
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the line's own fields, then those of the job that it is about."""
-    own, about = getattr(record, "fields", {}), context.fields()
-    fields: dict[str, Any] = redact_value(own)
-    claim = about.get("claim_id")
-    for name, value in fields.items():
-        if isinstance(value, str | dict | list) and name not in context.IDENTIFIERS:
-            fields[name] = PROMPTS.hide_value(value, claim)
-    return {**fields, **{name: value for name, value in about.items() if name not in fields}}
-
-
-def _claim_of_task() -> str | None:
-    return context.fields().get("claim_id")
-
-
-def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    parts = []
-    if record.exc_info and record.exc_info[0] is not None:
-        parts.append(formatter.formatException(record.exc_info))
-    if record.stack_info:
-        parts.append(record.stack_info)
-    text = "\n".join(parts)
-    if len(text) > _LONGEST_TRACE:
-        half = _LONGEST_TRACE // 2
-        text = f"{text[:half]}\n… ({len(text)} characters)\n{text[-half:]}"
-    return PROMPTS.hide(redact(text), _claim_of_task()) if text else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}… ({len(text)} characters)"
-
-
-def _escape(text: str) -> str:
-    return _UNSAFE.sub(_escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match.group()
-    if short := _SHORT.get(character):
-        return short
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 -- Latin-1's end
-
-
-def _quoted(value: Any) -> str:
-    match value:
-        case str():
-            text = _escape(_cut(value))
-        case dict() | list():
-            text = _escape(_cut(json.dumps(value, ensure_ascii=False)))
-        case _:
-            text = str(value)
-    return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from daemon.telemetry import context, logs
+from daemon.telemetry import context, line_forms, logs
 from daemon.telemetry.prompts import Prompts
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
@@ -94,7 +94,7 @@ def test_no_line_repeats_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in a field, nor in an exception, nor in what a library says of it."""
     prompts = Prompts()
     prompts.hold("c-1", {"prompt": "a marked lake under\nthe northern lights"})
-    monkeypatch.setattr(logs, "PROMPTS", prompts)
+    monkeypatch.setattr(line_forms, "PROMPTS", prompts)
     written = configured(form="json")
 
     log = structlog.get_logger("daemon")

@@ -16,7 +16,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.telemetry import logs, redaction
+from daemon.telemetry import line_forms, logs, redaction
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -101,7 +101,7 @@ def test_no_value_makes_a_second_line(text: str) -> None:
     record = logging.LogRecord("daemon", logging.INFO, "f", 1, text, None, None)
     record.fields = {"value": text, text: 1}
 
-    line = logs.TextFormatter().format(record)
+    line = line_forms.TextFormatter().format(record)
 
     assert len(line.splitlines()) == 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", line)
@@ -129,8 +129,8 @@ def test_secrets_are_taken_out_everywhere(form: str, monkeypatch: pytest.MonkeyP
     """Message, arguments, fields, exceptions, and libraries' records."""
     redactor = redaction.Redactor()
     redactor.register('pass"word\\1')
-    monkeypatch.setattr(logs, "redact", redactor.text)
-    monkeypatch.setattr(logs, "redact_value", redactor.value)
+    monkeypatch.setattr(line_forms, "redact", redactor.text)
+    monkeypatch.setattr(line_forms, "redact_value", redactor.value)
     written = configured(form=form)
     secret = 'pass"word\\1'
 
