@@ -18,6 +18,7 @@ def problems(settings: Settings) -> list[str]:
         *_database_problems(settings),
         *_artifact_problems(settings),
         *_live_problems(settings),
+        *([] if settings.enabled_models else ["no model is enabled: see models.<model>.enabled"]),
         *_model_problems(settings.enabled_models),
     ]
 

@@ -120,6 +120,8 @@ class LeaseSettings(Frozen):
 class ModelSettings(Frozen):
     """One family's model: where it is, which engine runs it, and its share of the device."""
 
+    enabled: bool = True
+    """Whether a worker that serves all models serves this one."""
     path: str = ""
     """A folder or file of weights, or a hub name; a path that doesn't exist fails the load."""
     name: str = ""

@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     )
 
     worker_type: Literal["all", "chat", "sdxl", "wan", "video"] = "all"
-    """Which models are served: all, or those of one family."""
+    """Which models are served: all that are `enabled`, or those of one family."""
     worker_name: str = ""
     """Survives restarts; default: host name and port."""
     database: DatabaseSettings = DatabaseSettings()
@@ -138,9 +138,9 @@ class Settings(BaseSettings):
 
     @property
     def enabled_models(self) -> Mapping[Model, ModelSettings]:
-        """The models that this worker's type serves."""
+        """The models that this worker serves."""
         if self.worker_type == "all":
-            return self.models
+            return {model: chosen for model, chosen in self.models.items() if chosen.enabled}
         return {Model(self.worker_type): self.models[Model(self.worker_type)]}
 
 

@@ -64,7 +64,7 @@ def _budgets(settings: Settings, totals: list[int]) -> list[Finding]:
         return [failed("budgets", str(error), "docs/configuration.md: models.<model>")]
     misfits = check_fits(specs, devices_from(totals, settings.device))
     if misfits:
-        advice = "lower models.<model>.budget_gb, or serve fewer with --worker-type"
+        advice = "lower models.<model>.budget_gb, or leave the model out: models.<model>.enabled"
         return [failed("budgets", misfit, advice) for misfit in misfits]
     largest = max(spec.budget_bytes for spec in specs) / GIB
     return [ok("budgets", f"every model's budget fits a device; the largest is {largest:g} GB")]

@@ -93,7 +93,8 @@ def _problems(model: ModelSpec, largest: int) -> Iterable[str]:
     if model.budget_bytes > largest:
         yield (
             f"model {model.name}: its budget of {gib(model.budget_bytes)} is above the "
-            f"{gib(largest)} that the largest device offers"
+            f"{gib(largest)} that the largest device offers; "
+            f"models.{model.name}.enabled = false leaves it out"
         )
     for quality in model.qualities.values():
         if quality.footprint_bytes > model.budget_bytes:

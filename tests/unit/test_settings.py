@@ -55,6 +55,25 @@ def test_command_line_over_environment_over_file(
     assert list(settings.enabled_models) == [Model.CHAT]
 
 
+def test_a_model_can_be_left_out() -> None:
+    """By a worker that serves all; one of that very type serves it."""
+    without = {"models": {"video": {"enabled": False}}}
+
+    assert set(load_settings(overrides=without).enabled_models) == set(Model) - {Model.VIDEO}
+    assert list(load_settings(overrides={**without, "worker_type": "video"}).enabled_models) == [
+        Model.VIDEO
+    ]
+
+
+def test_a_worker_without_models_is_refused() -> None:
+    """It would wait for ever."""
+    none = {"models": {model.value: {"enabled": False} for model in Model}}
+
+    assert "no model is enabled: see models.<model>.enabled" in problems(
+        load_settings(overrides=none)
+    )
+
+
 def test_the_documented_names_work_without_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     """SUPABASE_URL and its key as every Supabase program reads them; secrets aren't shown."""
     monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")

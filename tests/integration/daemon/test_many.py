@@ -59,3 +59,22 @@ async def test_a_worker_of_one_type_leaves_the_others_alone(
             await direct.until(picture, "completed")
         [run] = await direct.database.runs(picture)
         assert run["worker_id"] == "paints"
+
+
+async def test_a_model_that_is_not_enabled_is_left_to_others(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """A small device serves what fits it; its films wait for a worker that has room."""
+    small = {"OURVIDZ_MODELS__VIDEO__ENABLED": "false", "OURVIDZ_DEVICE__SIMULATE_GB": "16"}
+    async with daemon(direct, "small", **small) as worker:
+        film, answer = await direct.insert("video_fast"), await direct.insert("chat")
+        picture = await direct.insert("sdxl_image_high")
+        await direct.until(answer, "completed")
+        await direct.until(picture, "completed")
+        assert await direct.status(film) == "queued"
+        served = (await worker.get("/status"))[1]["models"].keys() - {"architecture"}
+        assert served == {"qwen_instruct", "sdxl", "wan"}
+        async with daemon(direct, "films", OURVIDZ_WORKER_TYPE="video"):
+            await direct.until(film, "completed")
+        [run] = await direct.database.runs(film)
+        assert run["worker_id"] == "films"

@@ -47,7 +47,10 @@ def test_what_can_never_run_is_said_with_its_numbers() -> None:
         "model greedy, quality fast: its footprint of 12 GB is above the budget of 10 GB",
         "model heavy: its weights take 7 GB, its budget is 6 GB",
         "model heavy, quality fast: its footprint of 6 GB is below the weights of 7 GB",
-        "model video: its budget of 20 GB is above the 19 GB that the largest device offers",
+        (
+            "model video: its budget of 20 GB is above the 19 GB that the largest device offers; "
+            "models.video.enabled = false leaves it out"
+        ),
     ]
 
 
