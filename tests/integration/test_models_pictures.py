@@ -97,7 +97,9 @@ async def test_cancel_stops_at_the_next_step(
             engine.cancel("run")
 
     with pytest.raises(RunCancelledError):
-        await engine.run("run", handler, params(handler, model, steps=150), progress)
+        await engine.run(
+            "run", handler, params(handler, model, steps=150, width=256, height=256), progress
+        )
 
     assert (steps[-1].step or 0) < 100
     # The flag of the interrupted run is not on the next one's pipeline.
