@@ -6,8 +6,10 @@ also when our process is killed; a directory left by a killed server starts agai
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -41,6 +43,10 @@ _DEFAULTS = {
 _STATUS_LINE = 7  # of postmaster.pid, counted from 0
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_PORTS = range(20_000, 30_000)
+"""Below those that systems hand out to whoever asks for any, and to outgoing connections: no other
+program gets one by chance between the moments when it is found free and when it is bound."""
+_given: set[int] = set()
 Shutdown: TypeAlias = Literal["fast", "immediate"]
 """How a server stops: in good order, or as in a crash. The names are those of `pg_ctl`."""
 
@@ -247,11 +253,17 @@ def _locked(data_dir: Path) -> IO[str]:
 
 
 def free_port() -> int:
-    """Return a port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on 127.0.0.1 that nobody listens on, another one at each call.
+
+    Raises StartError when there is none.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise StartError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} on 127.0.0.1 is free")
 
 
 def _kept_secret(path: Path) -> str:

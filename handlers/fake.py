@@ -9,6 +9,7 @@ The request's `fake` field says how a run goes:
     crash           int     end the process with this status at the middle step
     crash_once      str     the same, unless this file exists; it is made first
     ignore_cancel   bool    don't stop when asked to
+    hold            str     at the middle step, wait until this file exists
     end_mark        str     make this file at the very end of the run, however it ends
     broken          bool    fail as a broken CUDA context does
     bytes           int     size of the text or file that is made
@@ -169,6 +170,7 @@ class FakeRunner:
         for number in range(1, steps + 1):
             if number == steps // 2 + 1:
                 _misbehave(fake)
+                _hold(fake, control)
             time.sleep(float(fake.get("step_s", 0)))
             if (size := fake.get("preview")) is not None:
                 control.show(_jpeg(number, int(size)))
@@ -202,6 +204,13 @@ class _Speaking:
 def _touched(size: int) -> bytes:
     """Return so many bytes that the kernel had to find memory for."""
     return b"\1" * size
+
+
+def _hold(fake: Mapping[str, Any], control: Control) -> None:
+    while (awaited := fake.get("hold")) is not None and not Path(awaited).exists():
+        if not fake.get("ignore_cancel"):
+            control.check()
+        time.sleep(0.01)
 
 
 def _misbehave(fake: Mapping[str, Any]) -> None:

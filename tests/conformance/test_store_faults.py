@@ -155,7 +155,7 @@ async def test_password_that_is_wrong_is_a_refusal(stack: Stack, worker_login: s
 
 async def test_statement_that_hangs_is_given_up(database: JobsDatabase, worker_login: str) -> None:
     """A lock that somebody keeps costs the time-out and no more; the call may be repeated."""
-    store = PostgresStore(worker_login, pool_size=1, statement_timeout_s=0.2)
+    store = PostgresStore(worker_login, pool_size=1, statement_timeout_s=2)
     await store.check_schema()
     await database.insert()
     async with database.session() as other, other.transaction():

@@ -26,7 +26,7 @@ pytestmark = [
         "ignore:ConnectionClosed.(code|reason) is deprecated:DeprecationWarning"
     ),
 ]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 POLICY = """
 create policy hears on realtime.messages for select to authenticated
 using (realtime.topic() = 'user:' || (select auth.uid()))

@@ -34,7 +34,7 @@ pytestmark = [
         "ignore:ConnectionClosed.(code|reason) is deprecated:DeprecationWarning"
     ),
 ]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 SECRET_STEP = "not for strangers"
 
 

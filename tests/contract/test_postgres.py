@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from devstack.errors import PortTaken
-from devstack.postgres import Postgres, Shutdown
+import devstack.postgres
+from devstack.errors import PortTaken, StartError
+from devstack.postgres import Postgres, Shutdown, free_port
 
 HOST = """
 import asyncio, sys
@@ -115,3 +117,21 @@ async def test_it_stops_for_a_while(tmp_path: Path, how: Shutdown) -> None:
         connection = await asyncpg.connect(dsn)
         assert await connection.fetchval("select count(*) from kept") == 0
         await connection.close()
+
+
+def test_a_port_is_given_once_and_to_nobody_else_by_chance() -> None:
+    """Between the moments when it is found free and when it is bound, others ask for any port."""
+    handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = [free_port() for _ in range(2000)]
+
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < handed_out
+
+
+def test_a_port_that_is_taken_isn_t_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all are taken it says so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(devstack.postgres, "_PORTS", range(port, port + 1))
+        with pytest.raises(StartError, match=f"no port from {port} to {port} "):
+            free_port()

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from eventually import eventually
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
@@ -137,11 +138,16 @@ async def test_a_client_that_goes_away_does_not_stop_its_write(stack: Any) -> No
     transaction = gate.transaction()
     await transaction.start()
     await gate.execute("lock table shelves in share mode")
+    waits = "select exists (select from pg_locks where not granted and pid <> pg_backend_pid())"
     async with httpx.AsyncClient(headers={"apikey": stack.service_role_key}) as client:
-        with pytest.raises(httpx.ReadTimeout):
-            await client.post(f"{stack.url}/rest/v1/shelves", json={"label": "a"}, timeout=0.2)
+        asked = asyncio.create_task(
+            client.post(f"{stack.url}/rest/v1/shelves", json={"label": "a"}, timeout=60)
+        )
+        await eventually(lambda: watcher.fetchval(waits), what="the write waits for the gate")
+        asked.cancel()
+        await asyncio.wait([asked])
     await transaction.rollback()
-    await asyncio.wait_for(written.wait(), 10)
+    await asyncio.wait_for(written.wait(), 60)
     rows = await watcher.fetchval("select count(*) from shelves")
     await watcher.execute("drop function tell cascade")
     await gate.close()

@@ -80,6 +80,10 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     assert [source for source in copied() if not (ROOT / source).exists()] == []
 
 
+_OF_PIP = re.compile(
+    r"PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|TRUSTED_HOST|CERT|DEFAULT_TIMEOUT|RETRIES|CACHE_DIR)"
+    r"|SSL_CERT_FILE|(?i:https?_proxy|no_proxy)"
+)
 _UNREACHABLE = re.compile(r"NewConnectionError|NameResolutionError|ConnectTimeoutError")
 
 
@@ -94,7 +98,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PATH": f"{root}/venv/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "EXTRA": "none",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path("~/.cache/pip").expanduser())),
+        "PIP_CACHE_DIR": str(Path("~/.cache/pip").expanduser()),
+        # Where this machine takes its packages from.
+        **{name: os.environ[name] for name in os.environ if _OF_PIP.fullmatch(name)},
     }
     for name, rest in instructions()[: _build_stage_ends()]:
         if name == "COPY":
@@ -110,7 +116,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=280,
+                timeout=600,
             )
             if _UNREACHABLE.search(done.stdout + done.stderr):
                 parts.missing("the package index can't be reached")

@@ -1,6 +1,5 @@
 """The worker in a container's place: a namespace of processes of its own, tini as PID 1."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -52,7 +51,7 @@ async def worker(direct: Project, tmp_path: Path) -> AsyncIterator[Daemon]:
     """A worker whose first process is PID 1 of its namespace."""
     # An orphan of an engine's: what PID 1 has to reap.
     orphan = tmp_path / "orphan"
-    orphan.write_text("#!/bin/sh\nsleep 0.3 &\n")
+    orphan.write_text(f"#!/bin/sh\n(sleep 0.3; touch {tmp_path}/over) &\n")
     orphan.chmod(0o755)
     leaves = {"OURVIDZ_MODELS__CHAT__OPTIONS__CHILD": str(orphan)}
     made = Daemon(tmp_path / "container", {**direct.environment, **leaves})
@@ -79,11 +78,13 @@ async def test_a_container_s_stop_drains(worker: Daemon, direct: Project) -> Non
     assert worker.processes() == []
 
 
-async def test_what_engines_leave_is_reaped(worker: Daemon, direct: Project) -> None:
+async def test_what_engines_leave_is_reaped(
+    worker: Daemon, direct: Project, tmp_path: Path
+) -> None:
     """No zombie stays, however many engines came and went."""
     [init] = children(worker.process.pid)
     await direct.until(await direct.insert("chat"), "completed")
-    await asyncio.sleep(0.5)
-    await eventually(lambda: zombies(init) == 0, what="all are reaped")
+    await eventually((tmp_path / "over").exists, what="the orphan has ended")
+    await eventually(lambda: len(children(init)) == 1, what="all are reaped")
     [daemon] = children(init)
     assert zombies(daemon) == 0

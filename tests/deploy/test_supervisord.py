@@ -46,7 +46,7 @@ class Supervisor:
         async def ready() -> bool:
             return (await self.worker.get("/ready"))[0] == 200
 
-        await eventually(ready, 30, what="the worker takes jobs")
+        await eventually(ready, what="the worker takes jobs")
         return await self.pid()
 
 
@@ -101,16 +101,18 @@ async def test_the_worker_is_started_and_started_again(direct: Project, tmp_path
     async with supervisord(direct, tmp_path / "s") as supervisor:
         first = await supervisor.until_ready()
         assert first
-        job = await direct.insert("chat", steps=40, step_s=0.1)
+        hold = tmp_path / "hold"
+        job = await direct.insert("chat", hold=str(hold))
         await direct.until_running(job)
 
         os.kill(first, signal.SIGKILL)
+        hold.touch()
 
         async def another() -> bool:
             return await supervisor.pid() not in {0, first}
 
-        await eventually(another, 30, what="supervisord starts it again")
-        row = await direct.until(job, "completed", within_s=40)
+        await eventually(another, what="supervisord starts it again")
+        row = await direct.until(job, "completed")
         assert row["attempts"] == 2
 
 

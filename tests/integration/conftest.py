@@ -73,7 +73,7 @@ class _Engines:
         description = ModelSpec(
             model, spec.pop("name", f"small {model}"), path, runner, **{"device": "cpu", **spec}
         )
-        engine = EngineProcess(description, environment, log, limits or EngineLimits(120, 30))
+        engine = EngineProcess(description, environment, log, limits or EngineLimits(240, 60))
         self._made.append(engine)
         return engine
 

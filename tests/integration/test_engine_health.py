@@ -15,8 +15,9 @@ from daemon.values import EngineLostError, Loss, StepReport
 from handlers.params import Limits, resolve
 
 StartEngine = Callable[..., Awaitable[EngineProcess]]
-IMPATIENT = EngineLimits(60, 30, HealthLimits(hang_floor_s=0.5, hang_factor=2))
-LISTENING = EngineLimits(60, 30, HealthLimits(ping_every_s=0.05, ping_within_s=0.5))
+IMPATIENT = EngineLimits(120, 60, HealthLimits(hang_floor_s=2, hang_factor=2))
+LISTENING = EngineLimits(120, 60, HealthLimits(ping_every_s=0.05, ping_within_s=2))
+"""Neither is so short that an engine could be taken for hung on a busy machine."""
 
 
 def params(**fake: Any) -> dict[str, Any]:
@@ -54,7 +55,7 @@ async def test_a_long_run_that_takes_steps_lives(start_engine: StartEngine) -> N
     engine = await start_engine(limits=IMPATIENT)
     await engine.run("before", "chat", params(), ignore)
 
-    output = await engine.run("run", "chat", params(steps=20, step_s=0.1), ignore)
+    output = await engine.run("run", "chat", params(steps=50, step_s=0.1), ignore)
 
     assert output.fields["response"] == "You said: p"
 
@@ -63,7 +64,7 @@ async def test_an_engine_that_answers_its_pings_lives(start_engine: StartEngine)
     """Whatever its runs do meanwhile: one long step isn't a hang of the engine."""
     engine = await start_engine(limits=LISTENING)
 
-    output = await engine.run("run", "chat", params(steps=1, step_s=1.5), ignore)
+    output = await engine.run("run", "chat", params(steps=1, step_s=5), ignore)
 
     assert output.fields["response"] == "You said: p"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 from daemon.engines.group import members
 from daemon.engines.limits import EngineLimits
@@ -175,19 +176,21 @@ async def test_a_cancelled_load_leaves_nothing(new_engine: NewEngine) -> None:
     assert members(engine.group) == []
 
 
-async def test_output_goes_to_the_log_and_its_end_is_kept(start_engine: StartEngine) -> None:
+async def test_output_goes_to_the_log_and_its_end_is_kept(
+    start_engine: StartEngine, tmp_path: Path
+) -> None:
     """Line by line, whoever of the group wrote it, a line without an end included."""
     lines: list[str] = []
-    written = asyncio.Event()
+    written = tmp_path / "written"
+    program = (
+        "import pathlib, sys; print('first', flush=True); sys.stderr.write('bar\\rlast');"
+        f"sys.stderr.flush(); pathlib.Path({str(written)!r}).touch()"
+    )
 
-    def log(line: str) -> None:
-        lines.append(line)
-        if line == "first":
-            written.set()
-
-    program = "import sys; print('first'); sys.stderr.write('bar\\rlast'); sys.exit()"
-    engine = await start_engine(options={"child": [sys.executable, "-c", program]}, log=log)
-    await written.wait()
+    engine = await start_engine(
+        options={"child": [sys.executable, "-c", program]}, log=lines.append
+    )
+    await eventually(written.exists, what="the child has written")
     await engine.stop()
 
     assert {"first", "bar", "last"} == set(lines)
@@ -248,7 +251,7 @@ def test_no_engine_outlives_a_killed_daemon(stuck: bool) -> None:
         daemon.kill()
 
         for process in watched:
-            assert select.select([process], [], [], 20)[0]
+            assert select.select([process], [], [], 60)[0]
             os.close(process)
     assert members(group) == []
 

@@ -131,7 +131,7 @@ async def test_a_move_that_breaks_the_device_poisons_the_engine(start_engine: St
 
 async def test_a_move_is_bounded(start_engine: StartEngine) -> None:
     """By the load's time-out: one that hangs costs the engine."""
-    limits = EngineLimits(load_s=10)
+    limits = EngineLimits(load_s=120)
     away = await start_engine(options={**MOVING, "offload_s": 600}, limits=limits)
     back = await start_engine(options={**MOVING, "restore_s": 600}, limits=limits)
     await back.offload()

@@ -113,6 +113,27 @@ async def test_cancel_stops_a_run_at_its_next_step(engine: Engine) -> None:
     assert (await other).fields["response"] == "You said: hello"
 
 
+async def test_a_fake_run_can_be_held_at_its_middle(engine: Engine, tmp_path: Path) -> None:
+    """For as long as a test wants to look at it; it can be cancelled meanwhile."""
+    hold = tmp_path / "hold"
+    steps, others = Steps(), Steps()
+    held = params(steps=4, hold=str(hold))
+    run = asyncio.create_task(engine.run("run", "chat", held, steps))
+    other = asyncio.create_task(engine.run("other", "chat", held, others))
+    await steps.begun.wait()
+    await others.begun.wait()
+
+    engine.cancel("other")
+    with pytest.raises(RunCancelledError):
+        await other
+    await engine.run("whole", "chat", params(steps=50), Steps())
+    assert not run.done()
+    assert max(report.fraction for report in (*steps, *others)) <= 0.5
+    hold.touch()
+
+    assert (await run).fields["response"] == "You said: hello"
+
+
 async def test_a_cancelled_caller_waits_for_the_real_end(engine: Engine, tmp_path: Path) -> None:
     """When the call has ended nothing of the run is left, even if it was cancelled twice."""
     mark = tmp_path / "ended"

@@ -190,7 +190,7 @@ async def test_pictures_that_share_calls_are_those_that_are_drawn_alone(
 
     def wanted(number: int) -> dict[str, Any]:
         request = {"prompt": f"a cat {number}", "width": 64, "height": 64, "seed": number}
-        return resolve("image", "", model, "fast", request | {"steps": 30 + number}).params
+        return resolve("image", "", model, "fast", request | {"steps": 60 + number}).params
 
     def ignore(report: StepReport) -> None:
         pass

@@ -41,7 +41,7 @@ def test_two_at_once_make_one(tmp_path: Path) -> None:
 
     def make(folder: Path) -> None:
         (folder / "weights").write_text("w")
-        both_in.wait(10)
+        both_in.wait(60)
 
     threads = [
         threading.Thread(target=lambda: made.append(made_once(target, make))) for _ in range(2)

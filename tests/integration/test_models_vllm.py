@@ -168,7 +168,7 @@ async def test_a_cancelled_run_gives_its_place_back(engine: EngineProcess) -> No
 
     with pytest.raises(RunCancelledError):
         await engine.run("run", "chat", params(message=ENDLESS, max_tokens=4096), progress)
-    assert (steps[-1].step or 0) <= 16
+    assert (steps[-1].step or 0) < 1000
     await test_many_at_once_are_computed_together(engine)
 
 

@@ -117,9 +117,12 @@ async def test_it_sleeps_wakes_and_is_lost_with_the_process_that_computes(
     group = engine.group
     assert group is not None
 
+    cores = [core_of(group)]
+
     def kill_core(report: StepReport) -> None:
-        if report.step == 3:
-            os.kill(core_of(group), signal.SIGKILL)
+        # Of steps that come faster than they are taken only the latest is told.
+        if (report.step or 0) >= 3 and cores:
+            os.kill(cores.pop(), signal.SIGKILL)
 
     with pytest.raises(EngineLostError) as caught:
         await engine.run("lost", "chat", params(message="Go on.", max_tokens=400), kill_core)

@@ -85,7 +85,7 @@ async def test_key_that_is_no_text_is_wrong(key: bytes) -> None:
             + key
             + b"\r\n\r\n"
         )
-        head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
         writer.close()
         await writer.wait_closed()
 

@@ -9,6 +9,7 @@ from typing import Self
 import asyncpg
 import pytest
 import pytest_asyncio
+from eventually import PATIENCE_S, eventually
 
 from daemon.wakeups.backoff import Backoff
 from daemon.wakeups.listen import ListenSource, ListenTimes, refuse_transaction_pooler
@@ -44,7 +45,7 @@ async def listening(
 
 
 async def woken(wake: asyncio.Event) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await wake.wait()
     wake.clear()
 
@@ -57,10 +58,10 @@ async def execute(dsn: str, statement: str) -> str:
         await connection.close()
 
 
-END_LISTENERS = """
-    select count(pg_terminate_backend(pid)) from pg_stat_activity
-    where application_name = 'ourvidz-worker listen'
+LISTENERS = """
+    select count(*) from pg_stat_activity where application_name = 'ourvidz-worker listen'
 """
+END_LISTENERS = LISTENERS.replace("*", "pg_terminate_backend(pid)")
 
 
 async def test_wakes_at_start_and_at_each_notification(postgres: Postgres) -> None:
@@ -82,6 +83,11 @@ async def test_reconnects_when_its_backend_is_terminated(postgres: Postgres) -> 
     wake = asyncio.Event()
     async with listening(postgres.dsn, wake) as source:
         await woken(wake)
+
+        async def alone() -> bool:
+            return await execute(postgres.dsn, LISTENERS) == "1"
+
+        await eventually(alone, what="sessions of other tests have ended")
         assert await execute(postgres.dsn, END_LISTENERS) == "1"
         await woken(wake)
 
@@ -125,7 +131,7 @@ async def test_finds_a_server_that_was_restarted(folder: Path, postgres: Postgre
     async with listening(dsn, wake) as source:
         async with Postgres(other, port=port, supabase=False):
             await woken(wake)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while source.ready:
                 await asyncio.sleep(0)
         async with Postgres(other, port=port, supabase=False):
@@ -138,7 +144,7 @@ async def test_shows_no_password_when_it_is_refused(postgres: Postgres) -> None:
     dsn = postgres.dsn.replace("postgres://postgres:", "postgres://postgres:wrong-")
     wake = asyncio.Event()
     async with listening(dsn, wake) as source:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (error := source.state()["last_error"]) is None:
                 await asyncio.sleep(0)
         assert not source.ready

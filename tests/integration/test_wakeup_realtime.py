@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from realtime_server import (
     CLIENT_WARNING,
     CREDENTIALS,
-    FAST,
+    IMPATIENT,
     TOKEN,
+    USUAL,
     Session,
     good,
     living,
@@ -91,7 +93,7 @@ async def test_a_broadcast_is_a_hint(wake: asyncio.Event) -> None:
         await session.hold()
 
     async with scripted(broadcasts) as server:
-        source = BroadcastSource(server.url, CREDENTIALS, recycle_after_s=3600, times=FAST)
+        source = BroadcastSource(server.url, CREDENTIALS, recycle_after_s=3600, times=USUAL)
         async with living(source, wake):
             await woken(wake)
             assert source.ready
@@ -141,29 +143,29 @@ async def test_joined_is_not_ready(wake: asyncio.Event) -> None:
         await session.accept()
         await session.hold()
 
-    async with scripted(unconfirmed, good) as server, running(server, wake) as source:
+    async with scripted(unconfirmed, good) as server, running(server, wake, IMPATIENT) as source:
         await (await server.session(1)).closed.wait()
         await woken(wake)
-        assert source.state()["last_error"] == "not confirmed within 0.3 s, still joined"
+        assert source.state()["last_error"] == "not confirmed within 1.5 s, still joined"
         assert source.state()["generations"] == 2
 
 
 async def test_replies_to_heartbeats_are_life(wake: asyncio.Event) -> None:
     """A quiet table is no dead connection: replies to heartbeats keep it."""
-    replies = 30
+    replies = 60
 
     async def answers(session: Session) -> None:
         await session.joined()
         await session.accept()
         await session.confirm()
         for _ in range(replies):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             answer = {"status": "ok", "response": {}}
             await session.send("phx_reply", answer, topic="phoenix")
         await session.change()
         await session.hold()
 
-    times = GenerationTimes(silent_for_s=0.3, wake_again_s=30)
+    times = replace(USUAL, silent_for_s=2)
     async with scripted(answers) as server, running(server, wake, times) as source:
         await woken(wake)
         await woken(wake)

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote_plus
 
 import pytest
 from realtime_server import (
     CLIENT_WARNING,
+    IMPATIENT,
     KEY,
+    USUAL,
     Script,
     ScriptedServer,
     Session,
@@ -22,8 +25,6 @@ from realtime_server import (
 )
 from websockets.datastructures import Headers
 from websockets.http11 import Response
-
-from daemon.wakeups.generation import GenerationTimes
 
 pytestmark = pytest.mark.filterwarnings(CLIENT_WARNING)
 
@@ -60,7 +61,7 @@ async def hangs_up(session: Session) -> None:
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        (never_answers, "not confirmed within 0.3 s, still connecting"),
+        (never_answers, "not confirmed within 1.5 s, still connecting"),
         (refuses_the_join, "Unauthorized: no rights"),
         (finds_no_table, "Unable to subscribe to changes"),
         (hangs_up, "no close frame"),
@@ -70,7 +71,10 @@ async def test_tries_again_when_it_never_became_ready(
     script: Script, error: str, wake: asyncio.Event
 ) -> None:
     """Whatever fails before readiness, a new connection follows, and the old one is closed."""
-    async with scripted(script, script, good) as server, running(server, wake) as source:
+    async with (
+        scripted(script, script, good) as server,
+        running(server, wake, IMPATIENT) as source,
+    ):
         await woken(wake)
         for number in (1, 2):
             await (await server.session(number)).closed.wait()
@@ -178,11 +182,11 @@ async def test_ends_a_connection_on_which_nothing_is_heard(wake: asyncio.Event) 
         await session.confirm()
         await session.socket.wait_closed()
 
-    times = GenerationTimes(silent_for_s=0.1, wake_again_s=30)
+    times = replace(USUAL, silent_for_s=1.5)
     async with scripted(falls_silent, good) as server, running(server, wake, times) as source:
         await woken(wake)
         await (await server.session(2)).confirmed.wait()
-        assert source.state()["last_error"] == "nothing heard for 0.1 s"
+        assert source.state()["last_error"] == "nothing heard for 1.5 s"
 
 
 async def test_an_exception_in_a_callback_does_not_deafen(wake: asyncio.Event) -> None:

@@ -22,7 +22,7 @@ from daemon.telemetry.metrics import Metrics
 Client = TestClient[Any, Any]
 
 # The client keeps nothing between two requests.
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

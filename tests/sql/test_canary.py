@@ -49,8 +49,8 @@ async def test_a_beat_counts_up_and_notifies(
     assert first is not None
     assert second is not None
     assert second["serial"] == first["serial"] + 1
-    assert 0 <= second["age_s"] < 5
-    async with asyncio.timeout(10):
+    assert 0 <= second["age_s"] < 60
+    async with asyncio.timeout(60):
         assert [await notes.get(), await notes.get()] == [
             str(first["serial"]),
             str(second["serial"]),
@@ -63,13 +63,14 @@ async def test_a_young_canary_does_for_everybody(
     """Who asks again too soon is told of the last one; when it is old, a new one is sent."""
     sent = await database.owner.fetchrow(BEAT, 0.0)
     assert sent is not None
-    await database.owner.execute(SENT, timedelta(seconds=20))
-    again = await database.owner.fetchrow(BEAT, 21.0)
+    await database.owner.execute(SENT, timedelta(seconds=2000))
+    again = await database.owner.fetchrow(BEAT, 3000.0)
     assert again is not None
-    assert (again["serial"], round(again["age_s"])) == (sent["serial"], 20)
-    later = await database.owner.fetchval(BEAT, 19.0)
+    assert again["serial"] == sent["serial"]
+    assert 2000 <= again["age_s"] < 2100
+    later = await database.owner.fetchval(BEAT, 1999.0)
     assert later == sent["serial"] + 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert [await notes.get(), await notes.get()] == [str(sent["serial"]), str(later)]
 
 

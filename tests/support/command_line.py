@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon_process import USUAL
+from eventually import PATIENCE_S
 
 import daemon
 
@@ -64,7 +65,7 @@ class CommandLine:
 
     async def ended(self, process: asyncio.subprocess.Process, stdin: str = "") -> Ran:
         """Wait for its end; it must have told no secret and shown no traceback."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(2 * PATIENCE_S):
             out, err = await process.communicate(stdin.encode())
         ran = Ran(process.returncode or 0, out.decode(), (err or b"").decode())
         assert "Traceback" not in ran.stderr, ran.stderr
@@ -90,7 +91,7 @@ class CommandLine:
         """Press Ctrl-C when it has said this on stderr; return all that it had said by then."""
         assert process.stderr is not None
         said = ""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while words not in said:
                 line = await process.stderr.readline()
                 assert line, f"it ended with: {said}"

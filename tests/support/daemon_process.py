@@ -13,7 +13,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 import httpx
-from eventually import eventually
+from eventually import PATIENCE_S, eventually
 
 import daemon
 from devstack.postgres import free_port
@@ -50,10 +50,11 @@ USUAL = {
 }
 
 SHORT_LEASES = {
-    "OURVIDZ_LEASES__DURATION_S": "3",
-    "OURVIDZ_LEASES__RENEW_EVERY_S": "0.8",
-    "OURVIDZ_LEASES__MARGIN_S": "1",
+    "OURVIDZ_LEASES__DURATION_S": "6",
+    "OURVIDZ_LEASES__RENEW_EVERY_S": "1",
+    "OURVIDZ_LEASES__MARGIN_S": "2",
 }
+"""A worker that is held up for three seconds keeps its jobs all the same."""
 
 HELD_BYTES = 400 * 2**20
 """What each of the models that take turns really holds."""
@@ -166,7 +167,7 @@ class Daemon:
         if error is None:
             self.assert_clean()
 
-    async def until_ready(self, within_s: float = 30.0) -> None:
+    async def until_ready(self, within_s: float = PATIENCE_S) -> None:
         """Wait until it takes jobs."""
 
         async def ready() -> bool:
@@ -176,10 +177,10 @@ class Daemon:
 
         await eventually(ready, within_s, what="the daemon takes jobs")
 
-    async def get(self, path: str) -> tuple[int | None, Any]:
+    async def get(self, path: str, within_s: float = PATIENCE_S) -> tuple[int | None, Any]:
         """Return status and JSON body of an answer; status None: nobody answers."""
         try:
-            async with httpx.AsyncClient(timeout=5) as client:
+            async with httpx.AsyncClient(timeout=within_s) as client:
                 response = await client.get(self.url + path)
         except httpx.TransportError:
             return None, None
@@ -196,12 +197,12 @@ class Daemon:
         """Send the daemon alone a signal."""
         self.process.send_signal(number)
 
-    async def ended(self, within_s: float = 30.0) -> int:
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
         """Return the exit status when it has ended by itself or by a signal."""
         async with asyncio.timeout(within_s):
             return await self.process.wait()
 
-    async def stop(self, within_s: float = 30.0) -> int:
+    async def stop(self, within_s: float = PATIENCE_S) -> int:
         """Ask it to stop, once; return its exit status."""
         self.signal(signal.SIGTERM)
         return await self.ended(within_s)

@@ -9,10 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LOOK_AGAIN_S = 0.03
+PATIENCE_S = 60.0
+"""When to give up, seconds. It says nothing of how soon a thing should come: a machine may be slow,
+and busy with other things."""
 
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], within_s: float = 20.0, *, what: str = ""
+    condition: Callable[[], T | Awaitable[T]], within_s: float = PATIENCE_S, *, what: str = ""
 ) -> T:
     """Return the condition's answer as soon as it is true.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from eventually import eventually
+from eventually import PATIENCE_S, eventually
 
 
 class NotifySocket:
@@ -33,7 +33,7 @@ class NotifySocket:
         """How often the watchdog was fed."""
         return sum(notice == ["WATCHDOG=1"] for notice in self.notices)
 
-    async def until(self, *words: str, within_s: float = 20) -> None:
+    async def until(self, *words: str, within_s: float = PATIENCE_S) -> None:
         """Wait until exactly these were said."""
         await eventually(lambda: self.words == list(words), within_s, what=f"said {words}")
 

@@ -22,7 +22,7 @@ from outage_recording import BURST, Item, Phase, Recording, Segment, Stream, hea
 from recorded_client import Tokens
 from recorded_frames import compare
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 SPEED = 100
 """How many times faster."""
 LONGEST_PAUSE_S = 0.02

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
-from eventually import eventually
+from eventually import PATIENCE_S, eventually
 from jobs_database import JobsDatabase, opened
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
@@ -78,7 +78,9 @@ class Project:
         """Return a job's status."""
         return str((await self.database.row(job_id))["status"])
 
-    async def until(self, job_id: UUID, *statuses: str, within_s: float = 20) -> asyncpg.Record:
+    async def until(
+        self, job_id: UUID, *statuses: str, within_s: float = PATIENCE_S
+    ) -> asyncpg.Record:
         """Return the row when its status is one of these."""
 
         async def there() -> asyncpg.Record | None:
@@ -92,7 +94,7 @@ class Project:
         return found
 
     async def until_running(
-        self, job_id: UUID, attempt: int = 1, within_s: float = 20
+        self, job_id: UUID, attempt: int = 1, within_s: float = PATIENCE_S
     ) -> asyncpg.Record:
         """Return the row when the engine of that attempt has told of a step."""
 

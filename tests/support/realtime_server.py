@@ -5,9 +5,11 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote_plus
 
+from eventually import PATIENCE_S
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -20,9 +22,11 @@ from daemon.wakeups.realtime import RealtimeSource
 KEY = "sb_publishable_do+not/show=this"
 TOKEN = "a.token+of.the=worker"
 CREDENTIALS = Credentials(KEY, TOKEN)
-FAST = GenerationTimes(
-    ready_within_s=0.3, silent_for_s=30, wake_again_s=30, close_within_s=0.3, stop_within_s=0.3
+USUAL = GenerationTimes(
+    ready_within_s=30, silent_for_s=30, wake_again_s=30, close_within_s=0.3, stop_within_s=0.3
 )
+IMPATIENT = replace(USUAL, ready_within_s=1.5)
+"""For connections that never become ready; a busy machine makes a good one in a fraction of it."""
 # For a test's pytestmark: the client logs a closed connection through an attribute that
 # websockets has deprecated.
 CLIENT_WARNING = "ignore:ConnectionClosed.(code|reason) is deprecated:DeprecationWarning"
@@ -32,7 +36,7 @@ class Mark(asyncio.Event):
     """An event for which a test waits, but not for ever."""
 
     async def wait(self) -> Literal[True]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await super().wait()
 
 
@@ -188,7 +192,7 @@ async def scripted(*scripts: Script) -> AsyncIterator[ScriptedServer]:
 async def running(
     server: ScriptedServer,
     wake: asyncio.Event,
-    times: GenerationTimes = FAST,
+    times: GenerationTimes = USUAL,
     recycle_after_s: float = 3600,
 ) -> AsyncIterator[RealtimeSource]:
     source = RealtimeSource(
@@ -217,7 +221,7 @@ async def living(source: RealtimeSource, wake: asyncio.Event) -> AsyncIterator[N
 
 
 async def woken(wake: asyncio.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await wake.wait()
     wake.clear()
 

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType
 
 from devstack.tokens import mint
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 SECRET = "realtime-tests-secret-of-more-than-32-bytes"
 SINCE = re.compile(r"\b1795\d{9}\b")
 """Unix times in milliseconds, as the recordings' replays name them."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 # A mark in the log, flushed with its commit. The log's end won't do: what the server writes for
 # itself may stay unflushed, thus unread, for many seconds, and at the end of a page the place of
 # the next record is behind a header that nobody reads until there is a record.

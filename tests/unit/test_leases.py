@@ -85,7 +85,7 @@ async def test_the_thread_renews_and_tells_the_main_loop(error: Exception) -> No
     """What the database reports arrives in the main loop, whatever a renewal raised before."""
     claim = uuid4()
     store = ScriptedStore(renewals=[error, {claim: LeaseState.CANCELLED}])
-    settings = LeaseSettings(duration_s=1.2, renew_every_s=0.02, margin_s=0.5)
+    settings = LeaseSettings(duration_s=120, renew_every_s=0.02, margin_s=0.5)
     leases = Leases(lambda: store, settings)
     told: asyncio.Future[LeaseState] = asyncio.get_running_loop().create_future()
 

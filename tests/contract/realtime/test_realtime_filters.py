@@ -157,7 +157,7 @@ async def test_filters_see_the_new_row_and_of_deletes_the_old(
         binding = {"event": "*", "schema": "public", "table": table, "filter": "status=eq.queued"}
         await client.subscribe(table, binding)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for table in ("jobs", "jobs_full"):
             await database.execute(f"insert into public.{table}(status) values ('queued')")
             await database.execute(f"update public.{table} set status = 'done'")

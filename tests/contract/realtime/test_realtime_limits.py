@@ -184,7 +184,7 @@ async def test_a_cold_server_takes_its_time(
     serve: Serve, connect: Connect, database: Database
 ) -> None:
     """What comes before its word is lost; who joins while it is warm waits for nothing."""
-    server = await serve(limited(cold_start_s=0.5))
+    server = await serve(limited(cold_start_s=2))
     first, second = await connect(server), await connect(server)
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -193,7 +193,7 @@ async def test_a_cold_server_takes_its_time(
     await first.reply()
     await database.execute(INSERT, "lost")
     await first.next("system")
-    assert loop.time() - begun >= 0.5
+    assert loop.time() - begun >= 2
     server.realtime.faults.no_slot = True  # No other one is needed.
     await second.subscribe("jobs", JOBS)
     await database.execute(INSERT, "heard")
@@ -238,7 +238,7 @@ async def test_too_many_connections(
         assert json.loads(await answer.text()) == {"error": "Too many connected users"}
     await client.socket.close()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with suppress(aiohttp.WSServerHandshakeError):
                 assert await (await connect(server)).rest() == []

@@ -147,7 +147,7 @@ class Actions:
                 taken += 1
 
     async def free_slots(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "gave up" not in self._log():
                 await asyncio.sleep(0.01)
         await self._execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots")

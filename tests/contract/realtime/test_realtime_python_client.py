@@ -14,7 +14,7 @@ from realtime import RealtimePostgresChangesListenEvent as Listen
 pytestmark = pytest.mark.filterwarnings(
     "ignore:ConnectionClosed.(code|reason) is deprecated:DeprecationWarning"
 )
-DEADLINE = 10.0
+DEADLINE = 60.0
 INSERT = "insert into public.jobs(job_type) values ($1)"
 
 

@@ -69,7 +69,7 @@ async def subscribed(
 
 
 async def heard(socket: aiohttp.ClientWebSocketResponse) -> Any:
-    return await socket.receive_json(timeout=20)
+    return await socket.receive_json(timeout=60)
 
 
 async def job_heard(socket: aiohttp.ClientWebSocketResponse) -> str:
@@ -89,7 +89,7 @@ async def test_realtime_restarts(
     stack.realtime.faults.refuse_error = "kept"
     async with subscribed(stack, http) as socket:
         await stack.stop_realtime(kill=kill)
-        message = await socket.receive(20)
+        message = await socket.receive(60)
         assert (message.type, message.data) == last
     with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
         await http.ws_connect(f"{stack.url}/realtime/v1/websocket?apikey={stack.service_role_key}")
@@ -111,7 +111,7 @@ async def test_database_restarts(stack: Stack, http: aiohttp.ClientSession, how:
             await insert(stack, "never")
         await stack.start_database()
         hearing = asyncio.create_task(job_heard(socket))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not hearing.done():
                 await insert(stack, "after")
                 await asyncio.wait([hearing], timeout=0.1)

@@ -32,17 +32,15 @@ async def test_channel_too_many_is_refused(serve: Serve, connect: Connect) -> No
 
 async def test_refused_join_holds_up_its_socket(serve: Serve, connect: Connect) -> None:
     """The answer to a heartbeat waits behind it; other sockets don't."""
-    server = await serve(RealtimeSettings(join_error_delay_s=0.2))
+    server = await serve(RealtimeSettings(join_error_delay_s=2))
     slow, quick = await connect(server), await connect(server)
-    loop = asyncio.get_running_loop()
 
     await slow.join("a", access_token="garbage")
-    start = loop.time()
+    held_up = asyncio.create_task(slow.rest())
     await quick.rest()
-    other = loop.time()
-    await slow.rest()
 
-    assert other - start < 0.2 <= loop.time() - start + 0.01
+    assert not held_up.done()
+    await held_up
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
@@ -116,7 +114,7 @@ async def test_binary_broadcast_reaches_both_protocols(
     await old.join("room")
     await old.reply()
     url = f"{server.url}/realtime/v1/websocket?apikey={server.token()}&vsn=2.0.0"
-    async with http.ws_connect(url) as new, asyncio.timeout(10):
+    async with http.ws_connect(url) as new, asyncio.timeout(60):
         config = {"config": {"broadcast": {"self": True}}}
         await new.send_str(json.dumps(["1", "1", "realtime:room", "phx_join", config]))
         await new.receive_str()
@@ -202,7 +200,7 @@ class TestFaults:
             "insert into public.marker default values",
         ):
             await database.execute(statement)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await behind(database):
                     await asyncio.sleep(0)
         server.faults.deaf = False
@@ -218,7 +216,7 @@ class TestFaults:
         client = await connect(server)
         server.faults.mute_system_ok = True
         await client.join("jobs", JOBS)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await database.fetchval(
                 "select count(*) from pg_replication_slots where confirmed_flush_lsn is not null"
             ):

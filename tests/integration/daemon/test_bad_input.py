@@ -1,6 +1,7 @@
 """Rows as strangers write them: each gets a sentence and a code, and the daemon lives on."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -162,7 +163,7 @@ async def test_a_row_taken_back_while_it_runs(
     """Cancelled or deleted, the run stops at its next step; no file and no claim stays behind."""
     async with daemon(project) as worker:
         user = await project.user()
-        slow = {"prompt": "a", **SIZE, "num_images": 6, "fake": {"steps": 100, "step_s": 0.1}}
+        slow = {"prompt": "a", **SIZE, "fake": {"steps": 1000, "step_s": 0.1}}
         running = await user.insert("video_fast", slow)
         await project.until_running(running)
         queued = await user.insert("video_fast", slow)
@@ -172,7 +173,7 @@ async def test_a_row_taken_back_while_it_runs(
         async def idle() -> bool:
             return (await worker.get("/health"))[1]["active_jobs"] == 0
 
-        await eventually(idle, within_s=9)
+        await eventually(idle)
         if way != "delete":
             for job in (queued, running):
                 row = await user.read(job)
@@ -195,19 +196,21 @@ async def take_back(project: Project, user: User, job: UUID, way: str) -> None:
 
 
 async def test_a_row_cancelled_after_its_upload_leaves_no_file(
-    direct: Project, daemon: StartDaemon
+    direct: Project, daemon: StartDaemon, tmp_path: Path
 ) -> None:
     """Who is cancelled at the last moment gets no result, and nothing keeps his picture."""
     files = direct.files
     assert files is not None
     async with daemon(direct) as worker, direct.database.session() as holder:
         user = await direct.user()
-        slow = {"prompt": "a", **SIZE, "fake": {"steps": 30, "step_s": 0.1}}
-        job = await user.insert("sdxl_image_fast", slow)
+        hold = tmp_path / "hold"
+        held = {"prompt": "a", **SIZE, "fake": {"hold": str(hold)}}
+        job = await user.insert("sdxl_image_fast", held)
         await direct.until_running(job)
         # The finish waits for the row, so that the cancellation comes between upload and finish.
         await holder.execute("begin")
         await holder.execute("select from jobs where id = $1 for update", job)
+        hold.touch()
         await eventually(lambda: list(files.rglob("*.png")))
         await holder.execute("update jobs set status = 'cancelled' where id = $1", job)
         await holder.execute("commit")

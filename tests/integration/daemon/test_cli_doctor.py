@@ -183,7 +183,7 @@ async def test_a_deaf_realtime(hosted: Patient) -> None:
     stack = hosted.project.stack
     assert stack is not None
     stack.realtime.faults.deaf_to_changes = True
-    found = await hosted.examined(wakeups={"canary_within_s": 1})
+    found = await hosted.examined(wakeups={"canary_within_s": 2})
 
     assert set(bad(found)) == {"wake-ups: realtime"}
     assert "listens, but heard none of 3 canaries" in bad(found)["wake-ups: realtime"][1]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
 
-SLOW = json.dumps({"prompt": "a lake", "fake": {"steps": 600, "step_s": 0.1}})
+SLOW = json.dumps({"prompt": "a lake", "fake": {"steps": 600, "step_s": 0.5}})
 FAILING = json.dumps({"prompt": "a lake", "fake": {"fail": "no paint"}})
 
 
@@ -77,14 +77,14 @@ async def test_the_exit_status_says_how_it_ended(
         failed = await ourvidz("submit", "sdxl_image_fast", "--metadata", FAILING)
         late = await ourvidz("submit", "chat", "--metadata", SLOW, "--timeout", "1")
         job_id = UUID(late.stderr.splitlines()[0].removeprefix("job "))
-        going_on = await project.status(job_id)
+        await project.until(job_id, "processing")
         watching = await ourvidz.start("jobs", "watch", str(job_id))
         cancel = await ourvidz("jobs", "cancel", str(job_id))
         watched = await ourvidz.ended(watching)
 
     assert (failed.status, failed.stdout) == (3, "")
     assert "the job failed: GENERATION_FAILED: no paint" in failed.stderr
-    assert (late.status, late.stdout, going_on) == (5, "", "processing")
+    assert (late.status, late.stdout) == (5, "")
     assert f"ourvidz-worker jobs watch {job_id}" in late.stderr
     assert (cancel.status, cancel.stdout) == (0, f"{job_id}  cancelled\n")
     assert (watched.status, watched.stdout) == (4, "")
@@ -154,7 +154,7 @@ async def test_all_jobs_are_watched_as_they_come_and_go(
     job_id = await direct.insert("chat")
     watching = await direct_cli.start("jobs", "watch")
     assert watching.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         first = await watching.stdout.readline()
         async with daemon(direct):
             last = first

@@ -27,7 +27,8 @@ async def client(daemon: StartDaemon, direct: Project) -> AsyncIterator[httpx.As
 
 # The client keeps nothing between two requests.
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(CONVERSATIONS)
 async def test_messages_reach_the_model_as_they_are(

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from daemon_process import Daemon
@@ -14,16 +15,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 StartDaemon = Callable[..., Daemon]
 
 
-async def test_a_killed_engine_costs_its_job_nothing(project: Project, daemon: StartDaemon) -> None:
+async def test_a_killed_engine_costs_its_job_nothing(
+    project: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """The job runs again in a new engine; another model's engine and job never notice."""
     async with daemon(project) as worker:
-        bystander = await project.insert("chat", steps=40, step_s=0.1)
+        hold = tmp_path / "hold"
+        bystander = await project.insert("chat", hold=str(hold))
         await project.until_running(bystander)
         [chat_engine] = worker.engines()
-        job = await project.insert("sdxl_image_fast", steps=10, step_s=0.1)
+        job = await project.insert("sdxl_image_fast", hold=str(hold))
         await project.until_running(job)
         [engine] = set(worker.engines()) - {chat_engine}
         os.kill(engine, signal.SIGKILL)
+        await eventually(lambda: engine not in worker.engines())
+        hold.touch()
 
         row = await project.until(job, "completed")
         assert row["attempts"] == 1
@@ -42,10 +48,11 @@ async def test_a_job_that_ends_its_engine_twice_is_failed(
     direct: Project, daemon: StartDaemon, deed: dict[str, object]
 ) -> None:
     """A crash, or a device context beyond repair: twice is enough, and the reason is in the row."""
-    async with daemon(direct):
+    # The second run comes at once, not with some later sweep of the table.
+    rarely = {f"OURVIDZ_WAKEUPS__SWEEP_INTERVAL{kind}_S": "600" for kind in ("", "_BLIND")}
+    async with daemon(direct, **rarely):
         job = await direct.insert("sdxl_image_fast", **deed)
-        # The second run comes at once, not with some later sweep of the table.
-        row = await direct.until(job, "failed", within_s=8)
+        row = await direct.until(job, "failed")
         assert (row["attempts"], row["error_code"]) == (1, "GENERATION_FAILED")
         assert row["error"].startswith("the engine ended while it ran this job: ")
         assert row["result"] is None
@@ -59,18 +66,22 @@ async def test_a_job_that_ends_its_engine_twice_is_failed(
 
 @pytest.mark.parametrize("deed", [{"crash": 3}, {"broken": True}])
 async def test_innocents_beside_a_killer_complete(
-    direct: Project, daemon: StartDaemon, deed: dict[str, object]
+    direct: Project, daemon: StartDaemon, deed: dict[str, object], tmp_path: Path
 ) -> None:
     """Those who shared the engine lose nothing; the killer alone is failed."""
-    async with daemon(direct):
-        innocents = [await direct.insert("chat", steps=12, step_s=0.1) for _ in range(3)]
+    async with daemon(direct) as worker:
+        hold = tmp_path / "hold"
+        innocents = [await direct.insert("chat", hold=str(hold)) for _ in range(3)]
         for job in innocents:
             await direct.until_running(job)
+        [shared] = worker.engines()
         killer = await direct.insert("chat", steps=4, step_s=0.05, **deed)
-        row = await direct.until(killer, "failed", within_s=30)
+        await eventually(lambda: shared not in worker.engines())
+        hold.touch()
+        row = await direct.until(killer, "failed")
         assert len(await direct.database.runs(killer)) == 2
         for job in innocents:
-            row = await direct.until(job, "completed", within_s=30)
+            row = await direct.until(job, "completed")
             assert row["attempts"] == 1
             assert [
                 (run["outcome"], run["engine_lost"]) for run in await direct.database.runs(job)
@@ -97,7 +108,7 @@ async def test_models_make_room_for_one_another(direct: Project, daemon: StartDa
     async with daemon(direct, OURVIDZ_DEVICE__SIMULATE_GB="21") as worker:
         kinds = ("sdxl_image_high", "video_high", "wan_image_fast", "chat") * 3
         for job in [await direct.insert(kind) for kind in kinds]:
-            row = await direct.until(job, "completed", within_s=40)
+            row = await direct.until(job, "completed")
             assert row["attempts"] == 1
         assert "engine lost" not in worker.log
         _, status = await worker.get("/status")

@@ -34,7 +34,7 @@ StartDaemon = Callable[..., Daemon]
 KEY = "the-key-of-the-fuzzer"
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "16")
 """Of each endpoint, beside those of every bound."""
-WITHIN_S = 60 + 10 * int(EXAMPLES)
+WITHIN_S = 60 + 30 * int(EXAMPLES)
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from daemon_process import Daemon
+from parts import needs_program
 from projects import Project
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -90,6 +91,7 @@ async def test_every_command_is_answered_as_the_page_says(
     daemon: StartDaemon, direct: Project, tmp_path: Path
 ) -> None:
     """Each by its status, and by the fields of the answer that is shown after it."""
+    needs_program("curl")
     environment = {"WORKER_API_KEY": KEY, "OURVIDZ_SERVER__HOST": "127.0.0.1"}
     async with daemon(direct, **environment) as running:
         assert len(commands()) > 20

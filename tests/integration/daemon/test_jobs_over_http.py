@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,17 +28,21 @@ RARELY_HEARD = {
 
 async def cancel(worker: Daemon, job: UUID | str) -> tuple[int, Any]:
     """Return status and body."""
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         answer = await client.post(f"{worker.url}/jobs/{job}/cancel")
     return answer.status_code, answer.json()
 
 
-async def test_a_job_is_read_from_its_row(project: Project, daemon: StartDaemon) -> None:
+async def test_a_job_is_read_from_its_row(
+    project: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """While it runs and when it has ended, in the shapes of the API's document."""
     async with daemon(project) as worker:
-        job = await project.insert("chat", steps=40, step_s=0.05)
+        hold = tmp_path / "hold"
+        job = await project.insert("chat", hold=str(hold))
         await project.until_running(job)
         status, running = await worker.get(f"/jobs/{job}")
+        hold.touch()
         row = await project.until(job, "completed")
         _, done = await worker.get(f"/jobs/{job}")
         unknown = await worker.get(f"/jobs/{uuid4()}")
@@ -119,16 +124,22 @@ async def status_is(worker: Daemon, job: UUID, status: str) -> bool:
 
 
 async def test_another_workers_job_is_followed_by_its_row(
-    project: Project, daemon: StartDaemon
+    project: Project, daemon: StartDaemon, tmp_path: Path
 ) -> None:
     """A worker that couldn't even run it tells its steps and its end, also afterwards."""
+    gate, hold = tmp_path / "gate", tmp_path / "hold"
+    waits = {"OURVIDZ_MODELS__CHAT__OPTIONS__LOAD_WAITS": str(gate)}
     async with (
         daemon(project, "images", OURVIDZ_WORKER_TYPE="sdxl") as stranger,
-        daemon(project, "chats", OURVIDZ_WORKER_TYPE="chat"),
+        daemon(project, "chats", OURVIDZ_WORKER_TYPE="chat", **waits),
     ):
-        job = await project.insert("chat", steps=60, step_s=0.05)
+        job = await project.insert("chat", hold=str(hold))
+        told = []
         async with watching(stranger, job) as stream:
-            told = await stream.rest()
+            async for event in stream.events():
+                told.append(event)
+                # It isn't loaded before the stream has begun, and doesn't end before it told more.
+                (gate if len(told) == 1 else hold).touch()
         row = await project.until(job, "completed")
         async with watching(stranger, job, seen=17) as late:
             again = await late.rest()

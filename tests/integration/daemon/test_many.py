@@ -15,10 +15,21 @@ StartDaemon = Callable[..., Daemon]
 JOBS = 200
 
 
+async def listens(worker: Daemon) -> bool:
+    """Say whether all of a worker's sources would tell it of a row."""
+    return all(each["ready"] for each in (await worker.get("/status"))[1]["wakeups"].values())
+
+
 async def test_two_daemons_share_a_queue(project: Project, daemon: StartDaemon) -> None:
     """200 jobs of several users and kinds: one claim each, one result each, both workers busy."""
     inline = {f"OURVIDZ_MODELS__{model}__OPTIONS__INLINE": "true" for model in ("CHAT", "SDXL")}
-    async with daemon(project, "one", **inline), daemon(project, "two", **inline):
+    async with (
+        daemon(project, "one", **inline) as one,
+        daemon(project, "two", **inline) as two,
+    ):
+        # Who isn't told of the jobs may come when all are done.
+        await eventually(lambda: listens(one), what="one listens")
+        await eventually(lambda: listens(two), what="two listens")
         await project.database.owner.execute(
             """
             insert into jobs (job_type, metadata, user_id)
@@ -37,7 +48,7 @@ async def test_two_daemons_share_a_queue(project: Project, daemon: StartDaemon) 
             )
             return left == 0
 
-        await eventually(all_done, 60)
+        await eventually(all_done, 120)
         runs = await project.database.owner.fetch("select job_id, worker_id, outcome from job_runs")
         assert len(runs) == len({run["job_id"] for run in runs}) == JOBS
         assert {run["outcome"] for run in runs} == {"completed"}

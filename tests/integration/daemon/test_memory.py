@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,7 +97,9 @@ async def test_a_leaking_engine_is_replaced(direct: Project, daemon: StartDaemon
         assert metrics['ourvidz_engine_deaths_total{loss="stopped",model="sdxl"}'] == 0
 
 
-async def test_reservations_follow_what_runs_took(direct: Project, daemon: StartDaemon) -> None:
+async def test_reservations_follow_what_runs_took(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """Of runs alike; the share that stayed within their promise is told, too."""
     async with daemon(direct) as worker:
         for _ in range(8):
@@ -117,11 +120,13 @@ async def test_reservations_follow_what_runs_took(direct: Project, daemon: Start
         assert reservation["size"] == 64 * 64
         # The table says 0.7 GB; a process that measures itself isn't exact.
         assert 90 * MIB < reservation["reserved_bytes"] < 200 * MIB
-        running = await direct.insert("sdxl_image_fast", steps=20, step_s=0.1)
+        hold = tmp_path / "hold"
+        running = await direct.insert("sdxl_image_fast", hold=str(hold))
         await direct.until_running(running)
         assert (await placements_of(worker))["sdxl"]["reserved_bytes"] == reservation[
             "reserved_bytes"
         ]
+        hold.touch()
         covered = 'ourvidz_reservation_coverage_ratio{model="sdxl",quality="fast"}'
         assert (await worker.metrics())[covered] == 1
 
@@ -169,13 +174,14 @@ async def test_models_that_take_turns_wait_in_the_hosts_memory(
 
 
 async def test_an_engine_killed_on_the_host_costs_nothing(
-    direct: Project, daemon: StartDaemon
+    direct: Project, daemon: StartDaemon, tmp_path: Path
 ) -> None:
     """Its model is cold again, the host has its memory back, and its next job loads it anew."""
     async with daemon(direct, **ON_THE_HOST) as worker:
         await direct.until(await direct.insert("sdxl_image_fast"), "completed")
         [away] = worker.engines()
-        running = await direct.insert("video_fast", steps=30, step_s=0.1)
+        hold = tmp_path / "hold"
+        running = await direct.insert("video_fast", hold=str(hold))
         await direct.until_running(running)
         assert (await placements_of(worker))["sdxl"]["residency"] == "host"
         os.kill(away, signal.SIGKILL)
@@ -187,6 +193,7 @@ async def test_an_engine_killed_on_the_host_costs_nothing(
         scheduler = await scheduler_of(worker)
         assert scheduler["host_free_bytes"] == scheduler["host_capacity_bytes"]
         job = await direct.insert("sdxl_image_fast")
+        hold.touch()
         for each in (running, job):
             row = await direct.until(each, "completed")
             assert row["attempts"] == 1

@@ -26,15 +26,17 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
 
 
 async def test_presence_follows_the_worker_s_life(
-    direct: Project, daemon: StartDaemon, broker: Broker
+    direct: Project, daemon: StartDaemon, broker: Broker, tmp_path: Path
 ) -> None:
     """Online, draining while it finishes a job, offline by its word; kept for who comes late."""
     async with broker.client() as watching, daemon(direct, **broker.settings) as worker:
         online = await watching.until_state("online")
-        job = await direct.insert("chat", steps=40, step_s=0.05)
+        hold = tmp_path / "hold"
+        job = await direct.insert("chat", hold=str(hold))
         await direct.until_running(job)
         stopping = asyncio.create_task(worker.stop())
         await watching.until_state("draining")
+        hold.touch()
         await stopping
         offline = await watching.until_state("offline")
         async with broker.client() as late:
@@ -138,7 +140,7 @@ async def test_a_broker_that_comes_late_and_goes_is_connected_to_again(
                 await broker.start()
                 async with broker.client() as again:
                     await eventually(
-                        lambda here=again: here.on("ourvidz/worker/telemetry"), 40, what="telemetry"
+                        lambda here=again: here.on("ourvidz/worker/telemetry"), what="telemetry"
                     )
                     await again.until_state("online")
             status = (await worker.get("/status"))[1]
@@ -180,7 +182,7 @@ async def test_a_broker_that_takes_nothing_holds_nothing_up(
             return bool((await worker.get("/status"))[1]["counters"]["mqtt_dropped"] >= 20)
 
         await eventually(dropped, what="drops are counted")
-        await worker.stop(within_s=20)
+        await worker.stop()
         broker.go_on()
         async with broker.client() as watching:
             await watching.until_state("offline")

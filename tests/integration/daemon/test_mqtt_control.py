@@ -1,6 +1,5 @@
 """Commands over a real broker: done, refused and answered, by settings and the broker's rights."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -49,15 +48,17 @@ def command(name: str, **fields: Any) -> dict[str, Any]:
 
 
 async def test_a_drained_worker_takes_nothing_and_goes_on_when_told(
-    direct: Project, worker: Daemon, operator: Client
+    direct: Project, worker: Daemon, operator: Client, tmp_path: Path
 ) -> None:
     """It finishes what it holds, keeps rows and requests out, and says so."""
-    held = await direct.insert("chat", steps=40, step_s=0.05)
+    hold = tmp_path / "hold"
+    held = await direct.insert("chat", hold=str(hold))
     await direct.until_running(held)
 
     drained = await operator.ask(drain := command("drain"))
     await operator.until_state("draining")
     waiting = await direct.insert("chat")
+    hold.touch()
     await direct.until(held, "completed")
     async with httpx.AsyncClient(base_url=worker.url) as client:
         request = await client.post("/chat", json={"message": "hi", "system_prompt": ""})
@@ -203,7 +204,7 @@ async def test_by_default_nobody_is_listened_to(
     async with daemon(direct, **broker.settings), broker.client() as operator:
         await operator.until_state("online")
         await operator.tell(command("drain"))
-        await asyncio.wait_for(direct.until(await direct.insert("chat"), "completed"), 20)
+        await direct.until(await direct.insert("chat"), "completed")
         state = operator.on("ourvidz/worker/status")[-1]["state"]
 
     assert state == "online"

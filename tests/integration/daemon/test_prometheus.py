@@ -105,7 +105,7 @@ class Watched:
         before = await self.finished()
         # The first run of an engine runs out of memory; it must be the first.
         jobs = [await self.project.insert("wan_image_fast", oom_times=1)]
-        await self.project.until(jobs[0], "completed", within_s=60)
+        await self.project.until(jobs[0], "completed")
         jobs += [await self.project.insert(job_type, steps=2) for job_type in JOB_TYPES]
         failing = await self.project.insert("sdxl_image_fast", fail="out of ideas")
         for job in jobs:
@@ -116,14 +116,14 @@ class Watched:
         async def scraped() -> bool:
             return await self.finished() >= before + done
 
-        await eventually(scraped, 30)
+        await eventually(scraped)
 
     async def keep_a_promise(self) -> None:
         """Do jobs that take longer than from one look ahead to the next, until one was promised."""
 
         async def promised() -> bool:
             job = await self.project.insert("chat", steps=20, step_s=0.1)
-            await self.project.until(job, "completed", within_s=60)
+            await self.project.until(job, "completed")
             return "ourvidz_eta_coverage_ratio NaN" not in await self.exposition()
 
         await eventually(promised, 60)
@@ -157,7 +157,7 @@ async def watched(
                 targets = [f"127.0.0.1:{worker.port}", gpus]
                 async with prometheus(folder / "prometheus", targets, KEY) as seen:
                     found = Watched(worker, project, seen, gpus)
-                    await eventually(lambda: heard_of(found), 30)
+                    await eventually(lambda: heard_of(found))
                     # A series that appears has no rate before its second sight.
                     await found.work()
                     await found.keep_a_promise()
@@ -195,7 +195,10 @@ async def test_query_has_an_answer(watched: Watched, query: Query) -> None:
 
 
 async def test_nothing_is_wrong(watched: Watched) -> None:
-    """All rules are loaded and evaluated without an error, and no alert fires or will."""
+    """All rules are loaded and evaluated without an error, and no alert fires or will.
+
+    One scrape of a busy machine may come too late, and has an alert wait to fire; the next ends it.
+    """
 
     async def evaluated() -> list[dict[str, Any]]:
         groups = (await watched.prometheus.ask("rules"))["groups"]
@@ -206,8 +209,13 @@ async def test_nothing_is_wrong(watched: Watched) -> None:
 
     assert len(found) == len(rules())
     assert [rule for rule in found if rule["health"] != "ok"] == []
-    alerts = (await watched.prometheus.ask("alerts"))["alerts"]
-    assert alerts == []
+
+    async def quiet() -> bool:
+        alerts = (await watched.prometheus.ask("alerts"))["alerts"]
+        assert not [each for each in alerts if each["state"] == "firing"]
+        return alerts == []
+
+    await eventually(quiet, what="no alert waits to fire")
 
 
 async def test_variables_have_values(watched: Watched) -> None:

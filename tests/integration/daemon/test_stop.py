@@ -1,8 +1,9 @@
 """SIGTERM: finish what runs, give back the rest, leave nothing behind."""
 
+import asyncio
 import signal
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from daemon_process import Daemon
@@ -14,18 +15,27 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 StartDaemon = Callable[..., Daemon]
 
 
-async def test_a_soft_stop_finishes_what_runs(project: Project, daemon: StartDaemon) -> None:
+AT_ONCE = {"OURVIDZ_STOP__GRACE_S": "600"}
+"""Whoever waited for the end of it would wait longer than any test does."""
+
+
+async def test_a_soft_stop_finishes_what_runs(
+    project: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """The running job completes; those that wait for a model or in the queue are as before."""
-    slow_load = {"OURVIDZ_MODELS__WAN__OPTIONS__LOAD_S": "60"}
+    slow_load = {"OURVIDZ_MODELS__WAN__OPTIONS__LOAD_S": "600"}
     async with daemon(project, **slow_load) as worker:
-        running = await project.insert("video_fast", steps=20, step_s=0.1)
+        hold = tmp_path / "hold"
+        running = await project.insert("video_fast", hold=str(hold))
         await project.until_running(running)
         waiting = await project.insert("wan_image_fast")
         await project.until(waiting, "processing")
         queued = await project.insert("video_fast")
-        status = await worker.stop()
+        stopping = asyncio.create_task(worker.stop())
+        await eventually(lambda: "stopping: taking no more jobs" in worker.log)
+        hold.touch()
 
-        assert status == 0
+        assert await stopping == 0
         worker.assert_clean()
         row = await project.database.row(running)
         assert (row["status"], row["attempts"]) == ("completed", 1)
@@ -52,13 +62,13 @@ async def test_a_hard_stop_releases_uncounted(
     async with daemon(project, **settings) as worker:
         jobs = [
             await project.insert(
-                "sdxl_image_fast", steps=600, step_s=0.1, ignore_cancel=ignore_cancel
+                "sdxl_image_fast", steps=1000, step_s=0.1, ignore_cancel=ignore_cancel
             )
             for _ in range(2)
         ]
         for job in jobs:
             await project.until_running(job)
-        status = await worker.stop(within_s=8)
+        status = await worker.stop()
 
         assert status == 0
         worker.assert_clean()
@@ -66,6 +76,8 @@ async def test_a_hard_stop_releases_uncounted(
             row = await project.database.row(job)
             assert (row["status"], row["attempts"], row["progress"]) == ("queued", 0, 0)
             assert (row["error"], row["started_at"]) == (None, None)
+            # Nobody but the next worker may say when it goes on.
+            assert row["run_after"] <= row["updated_at"]
             [run] = await project.database.runs(job)
             assert run["outcome"] == "released"
         await project.assert_nothing_held()
@@ -73,15 +85,14 @@ async def test_a_hard_stop_releases_uncounted(
             assert list(project.files.rglob("*.png")) == []
 
     async with daemon(project):
-        # Nobody but the next worker may say when it goes on.
         for job in jobs:
-            await project.until(job, "processing", within_s=10)
+            await project.until(job, "processing")
 
 
 async def test_a_second_signal_skips_the_grace(direct: Project, daemon: StartDaemon) -> None:
     """An impatient operator is obeyed: the run is released at its next step."""
-    async with daemon(direct, OURVIDZ_STOP__GRACE_S="60") as worker:
-        job = await direct.insert("sdxl_image_fast", steps=600, step_s=0.1)
+    async with daemon(direct, **AT_ONCE) as worker:
+        job = await direct.insert("sdxl_image_fast", steps=1000, step_s=0.1)
         await direct.until_running(job)
         worker.signal(signal.SIGTERM)
 
@@ -93,21 +104,17 @@ async def test_a_second_signal_skips_the_grace(direct: Project, daemon: StartDae
         assert (status, answer["reasons"]) == (503, ["the worker is draining"])
         assert await direct.status(job) == "processing"
 
-        began = time.monotonic()
-        assert await worker.stop(within_s=10) == 0
-        assert time.monotonic() - began < 5
+        assert await worker.stop() == 0
         row = await direct.database.row(job)
         assert (row["status"], row["attempts"]) == ("queued", 0)
 
 
 async def test_an_idle_daemon_stops_at_once(project: Project, daemon: StartDaemon) -> None:
     """Nothing to finish is nothing to wait for, with engines loaded or not."""
-    async with daemon(project) as worker:
+    async with daemon(project, **AT_ONCE) as worker:
         await project.until(await project.insert(), "completed")
         assert len(worker.engines()) == 1
-        began = time.monotonic()
         assert await worker.stop() == 0
-        assert time.monotonic() - began < 5
         worker.assert_clean()
 
 
@@ -120,7 +127,7 @@ async def test_a_signal_during_the_start_is_obeyed(direct: Project, daemon: Star
         return (await worker.get("/health"))[0] is not None
 
     await eventually(answers)
-    assert await worker.stop(within_s=10) == 0
+    assert await worker.stop() == 0
     worker.assert_clean()
 
 

@@ -64,8 +64,8 @@ async def test_a_loop_that_hangs_feeds_no_watchdog(
             await asyncio.sleep(2.0)
             return heard.feeds == before
 
-        await eventually(starved, 30, what="the watchdog starves")
-        assert (await worker.get("/health"))[0] is None
+        await eventually(starved, what="the watchdog starves")
+        assert (await worker.get("/health", within_s=5))[0] is None
         worker.signal(signal.SIGABRT)
         assert await worker.ended() == -signal.SIGABRT
         worker.expects_defects = True
@@ -76,7 +76,7 @@ async def test_a_loop_that_hangs_feeds_no_watchdog(
         async def again() -> bool:
             return bool((await direct.database.row(job))["attempts"] == 2)
 
-        await eventually(again, 30)
+        await eventually(again)
         await direct.database.owner.execute("select cancel_job($1)", job)
         await direct.until(job, "cancelled")
 

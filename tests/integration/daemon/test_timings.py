@@ -16,8 +16,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
 
-TOLERANCE_S = 0.3
-"""What no timing says: the way of the result to the row. Here it takes a few milliseconds."""
+TOLERANCE_S = 1.5
+"""What no timing says: the way of the result to the row. It takes a few milliseconds, on a busy
+machine more; each phase takes longer than this, so that none could be forgotten."""
 
 
 def timings_of(row: Any) -> dict[str, float]:
@@ -30,25 +31,30 @@ def timings_of(row: Any) -> dict[str, float]:
     return timings
 
 
-async def test_timings_add_up_to_a_jobs_whole_time(project: Project, daemon: StartDaemon) -> None:
+async def test_timings_add_up_to_a_jobs_whole_time(
+    project: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """A load, a wait behind a full slot, and the run stand under their own names."""
-    async with daemon(project, OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_S="1") as worker:
-        first = await project.insert("video_fast", steps=20, step_s=0.1)
+    async with daemon(project, OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_S="2") as worker:
+        hold = tmp_path / "hold"
+        first = await project.insert("video_fast", steps=20, step_s=0.1, hold=str(hold))
         await project.until_running(first)
-        second = await project.insert("video_fast", steps=5, step_s=0.1)
+        second = await project.insert("video_fast", steps=20, step_s=0.1)
+        hold.touch()
         loaded = timings_of(await project.until(first, "completed"))
         behind = timings_of(await project.until(second, "completed"))
         at_once = timings_of(
             await project.until(
-                await project.insert("video_fast", steps=5, step_s=0.1), "completed"
+                await project.insert("video_fast", steps=20, step_s=0.1), "completed"
             )
         )
 
-        assert loaded["load"] >= 1
+        assert loaded["load"] >= 2
         assert loaded["run"] >= 2
         assert (behind["load"], at_once["load"]) == (0, 0)
-        assert behind["queue"] > 0.3
-        assert behind["run"] >= 0.5
+        # The first one was held at its middle, and a second of its steps was left.
+        assert behind["queue"] > 0.5
+        assert behind["run"] >= 2
         for name in ("queue", "vram", "switch"):
             assert at_once[name] < TOLERANCE_S
         [run] = await project.database.runs(first)
@@ -67,13 +73,13 @@ async def test_rows_that_come_together_wait_in_the_queue(
     async with daemon(direct):
         await direct.until(await direct.insert("video_fast"), "completed")
         await direct.database.owner.execute("begin")
-        jobs = [await direct.insert("video_fast", steps=6, step_s=0.1) for _ in range(3)]
+        jobs = [await direct.insert("video_fast", steps=20, step_s=0.1) for _ in range(3)]
         await direct.database.owner.execute("commit")
         timings = [timings_of(await direct.until(job, "completed")) for job in jobs]
 
         _, second, third = sorted(timings, key=lambda each: each["queue"])
-        assert second["queue"] > 0.5
-        assert third["queue"] > 1.1
+        assert second["queue"] > 1.9
+        assert third["queue"] > 3.9
         for each in (second, third):
             assert each["wake_up"] < each["queue"]
 
@@ -83,11 +89,14 @@ async def jobs_of(worker: Daemon) -> dict[str, dict[str, Any]]:
     return {each["job_id"]: each for each in (await worker.get("/status"))[1]["jobs"]}
 
 
-async def test_a_switch_of_models_is_told_apart(direct: Project, daemon: StartDaemon) -> None:
+async def test_a_switch_of_models_is_told_apart(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """Until the other's memory is free it is that, and then the load; the status says so too."""
     slow = {"OURVIDZ_MODELS__SDXL__OPTIONS__LOAD_S": "0.5"}
     async with daemon(direct, **TAKING_TURNS, **slow) as worker:
-        running = await direct.insert("video_fast", steps=25, step_s=0.1)
+        hold = tmp_path / "hold"
+        running = await direct.insert("video_fast", steps=25, step_s=0.1, hold=str(hold))
         await direct.until_running(running)
         job = await direct.insert("sdxl_image_fast")
 
@@ -96,6 +105,7 @@ async def test_a_switch_of_models_is_told_apart(direct: Project, daemon: StartDa
             return " of video " in why or why.endswith("held by video")
 
         await eventually(waits_for_it)
+        hold.touch()
         timings = timings_of(await direct.until(job, "completed"))
         await direct.until(running, "completed")
 
@@ -116,13 +126,13 @@ async def test_ends_are_foretold_and_move(
     direct: Project, daemon: StartDaemon, tmp_path: Path
 ) -> None:
     """For jobs that wait and that run; a run's own pace corrects what was expected at first."""
-    loaded = tmp_path / "loaded"
+    loaded, hold = tmp_path / "loaded", tmp_path / "hold"
     settings = {
         "OURVIDZ_MODELS__VIDEO__OPTIONS__LOAD_WAITS": str(loaded),
         "OURVIDZ_MODELS__VIDEO__RUN_S__FAST": "600",
     }
     async with daemon(direct, **settings) as worker:
-        job = await direct.insert("video_fast", steps=40, step_s=0.1)
+        job = await direct.insert("video_fast", steps=40, step_s=0.1, hold=str(hold))
 
         async def foretold() -> bool:
             return (await left_s(direct, job) or 0) > 100
@@ -140,15 +150,28 @@ async def test_ends_are_foretold_and_move(
         await eventually(corrected, what="a running job is promised an end, by its pace")
         report = (await jobs_of(worker))[str(job)]
         assert (report["phase"], report["device"], report["waits_for"]) == ("running", 0, None)
+        hold.touch()
         row = await direct.until(job, "completed")
         assert row["estimated_completion"] is None
 
 
-async def test_kept_promises_are_counted(direct: Project, daemon: StartDaemon) -> None:
+async def test_kept_promises_are_counted(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
     """The share of jobs that ended in time is in the status and in the metrics."""
-    # Longer than it takes from one look ahead to the next: they are promised an end meanwhile.
-    async with daemon(direct, OURVIDZ_MODELS__CHAT__OPTIONS__LOAD_S="2.5") as worker:
+    loaded = tmp_path / "loaded"
+    # By the settings, longer than all of it takes on the slowest of machines.
+    slow = {"OURVIDZ_MODELS__CHAT__LOAD_S": "120"}
+    async with daemon(
+        direct, OURVIDZ_MODELS__CHAT__OPTIONS__LOAD_WAITS=str(loaded), **slow
+    ) as worker:
         jobs = [await direct.insert("chat") for _ in range(8)]
+
+        async def promised() -> bool:
+            return None not in [await left_s(direct, job) for job in jobs]
+
+        await eventually(promised, what="all are promised an end")
+        loaded.touch()
         for job in jobs:
             await direct.until(job, "completed")
 
@@ -158,7 +181,6 @@ async def test_kept_promises_are_counted(direct: Project, daemon: StartDaemon) -
 
         forecast = await eventually(counted)
         assert forecast is not None
-        # Expected were twelve seconds for the load and ten for each run, by the settings.
         assert (forecast["kept"], forecast["coverage"]) == (8, 1.0)
         shown = await worker.metrics()
         assert shown["ourvidz_eta_coverage_ratio"] == 1

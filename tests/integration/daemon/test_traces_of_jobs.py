@@ -98,7 +98,7 @@ async def test_a_request_continues_its_header_s_trace(
     """On one connection each request has its own, and the log names it."""
     async with (
         daemon(direct, **to(collector.url)) as worker,
-        httpx.AsyncClient(base_url=worker.url, timeout=60) as client,
+        httpx.AsyncClient(base_url=worker.url, timeout=120) as client,
     ):
         body = {"message": MARK, "system_prompt": ""}
         await client.post("/chat", json=body, headers={"traceparent": SENT})
@@ -122,19 +122,17 @@ async def test_a_collector_that_is_away_costs_nothing(direct: Project, daemon: S
     async with daemon(direct, **to(f"http://127.0.0.1:{port}/v1/traces")) as worker:
         for _ in range(3):
             await direct.until(await insert(direct), "completed")
-        await eventually(lambda: "traces don't arrive" in worker.log, 40, what="it says so")
+        await eventually(lambda: "traces don't arrive" in worker.log, what="it says so")
         async with Collector().running(port) as late:
             job = await insert(direct)
             await direct.until(job, "completed")
-            await eventually(lambda: late.of_trace(job.hex), 40, what="the trace")
+            await eventually(lambda: late.of_trace(job.hex), what="the trace")
             await eventually(lambda: "traces arrive again" in worker.log, what="it says so")
+            log = worker.log
         await insert(direct)
-        began = time.monotonic()
-        await worker.stop()
-        took_s = time.monotonic() - began
+        await worker.stop(within_s=30)
 
-    assert worker.log.count("traces don't arrive") == 1
-    assert took_s < 15
+    assert log.count("traces don't arrive") == 1
 
 
 async def test_traces_are_off_by_default(direct: Project, daemon: StartDaemon) -> None:

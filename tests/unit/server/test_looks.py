@@ -12,7 +12,7 @@ from daemon.server.desk import Desk
 from daemon.server.looks import Look, Looks
 from daemon.values import StoreUnavailableError
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 NEVER_S = 3600.0
 
 

@@ -18,7 +18,7 @@ from daemon.server.errors import ApiError
 from daemon.server.looks import Looks
 from daemon.server.watching import Watching
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class Bench(FeedBench):
