@@ -86,7 +86,7 @@ def main(lines: int) -> None:
         "below the level": lambda: log.debug("engine", model="chat", line=ERROR),
         "a job's line": lambda: log.info("job completed", attempt=1, seconds=1.25),
         "a plain line": lambda: plain.info(
-            "job completed", runs[0].log_fields(), attempt=1, seconds=1.25
+            "job completed", runs[0], {"attempt": 1, "seconds": 1.25}
         ),
         "a library's": lambda: logging.getLogger("asyncpg").warning("slow: %s", ERROR),
         "with an error": lambda: log.warning("job failed", attempt=1, error=ERROR),

@@ -1,6 +1,6 @@
 """What being watched costs: the drain rate with nobody outside, a broker, a collector of traces.
 
-    python benchmarks/outside_cost.py [JOBS] [ROUNDS]
+    python benchmarks/outside_cost.py [JOBS] [ROUNDS] [WAY...]
 
 - nobody: as `drain.py` runs the worker
 - a broker: a real mosquitto on this machine, presence, telemetry each second, jobs' events
@@ -8,7 +8,8 @@
 - traces: every job, to a collector on this machine that only counts bytes
 - info lines: the log at `info`, two lines a job
 
-In turns, so that what else the machine does falls on all alike; the ratios are within a round. The
+In turns, every other round backwards, so that what else the machine does falls on all alike; the
+ratios are within a round. With WAYs only these, beside nobody. The
 processor time is this process's own: the worker's, its start included, and the collector's.
 """
 
@@ -19,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ async def collector() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def main(jobs: int, rounds: int) -> None:
+async def main(jobs: int, rounds: int, only: Sequence[str]) -> None:
     """Measure each way in turns, and print rates and ratios."""
     async with database() as dsn, mosquitto() as port, collector() as address:
         broker = {"host": "127.0.0.1", "tls": False, "telemetry_s": 1}
@@ -81,12 +82,14 @@ async def main(jobs: int, rounds: int) -> None:
             "traces": {"tracing": {"enabled": True, "endpoint": address}},
             "info lines": {"log": {"level": "info"}},
         }
+        if only:
+            ways = {name: ways[name] for name in ways if name in {*only, "nobody", "nobody again"}}
         rates: dict[str, list[float]] = {name: [] for name in ways}
         costs: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, overrides in ways.items():
+        for number in range(rounds):
+            for name in list(ways) if number % 2 else reversed(ways):
                 began = time.process_time()
-                rates[name].append(await worker(dsn, jobs, **overrides))
+                rates[name].append(await worker(dsn, jobs, **ways[name]))
                 costs[name].append((time.process_time() - began) / jobs * 1e6)
         for name in ways:
             print(
@@ -106,5 +109,6 @@ if __name__ == "__main__":
         main(
             int(sys.argv[1]) if len(sys.argv) > 1 else 5_000,
             int(sys.argv[2]) if len(sys.argv) > 2 else 3,
+            sys.argv[3:],
         )
     )

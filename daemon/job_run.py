@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
@@ -92,10 +92,12 @@ class JobRun:
     def trace(self) -> Trace:
         """Where it stands in a trace: its sender's, or its own."""
         if self._trace is None:
-            request = self.job.request
-            given = request.get("traceparent") if isinstance(request, dict) else None
-            self._trace = continued(self.job.id, self.traceparent, given)
+            self._trace = continued(self.job.id, *self._traceparents())
         return self._trace
+
+    def _traceparents(self) -> tuple[str, Any]:
+        request = self.job.request
+        return self.traceparent, request.get("traceparent") if isinstance(request, dict) else None
 
     def log_ids(self) -> JobIds | None:
         """Return the ids and words of our own that its lines have; None: its type isn't ours."""
@@ -110,7 +112,9 @@ class JobRun:
     def _made_ids(self) -> JobIds:
         job, known = self.job, JOB_TYPES.get(self.job.job_type)
         model = "" if known is None else known.model.value
-        self._ids = str(job.id), str(job.claim_id), job.job_type, model, self.trace.trace_id
+        # Of most jobs the trace is their own, and not one is made for its name.
+        trace_id = self.trace.trace_id if any(self._traceparents()) else job.id.hex
+        self._ids = str(job.id), str(job.claim_id), job.job_type, model, trace_id
         return self._ids
 
     def carried_by(self, carrier: "asyncio.Task[None]") -> None:

@@ -125,7 +125,7 @@ def _say(run: JobRun, word: str, level: int, whole_s: float, reason: str | None)
         return
     seconds = round(whole_s, 3)
     if level == logging.INFO and reason is None:
-        _plain.info(f"job {word}", run, attempt=run.job.attempt, seconds=seconds)
+        _plain.info(f"job {word}", run, {"attempt": run.job.attempt, "seconds": seconds})
         return
     error = {} if reason is None else {"error": reason}
     _log.log(level, f"job {word}", attempt=run.job.attempt, seconds=seconds, **error)

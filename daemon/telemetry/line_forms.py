@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -33,22 +33,16 @@ _BARE = re.compile(r"[^\s\"=]+")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
+PlainLine = tuple[float, str, Mapping[str, float], JobIds]
+"""When (seconds since 1970), fixed words, finite numbers by name, and whose line it is."""
+
+
 class PlainForm(logging.Formatter, ABC):
     """A form that plain lines can be written in."""
 
     @abstractmethod
-    def plain(
-        self, created: float, logger: str, event: str, numbers: Mapping[str, float], ids: JobIds
-    ) -> str:
-        """Render a line of level info, just as `format` would.
-
-        Args:
-            created: seconds since 1970.
-            logger: its name.
-            event: fixed words.
-            numbers: finite ones, by name.
-            ids: of the job.
-        """
+    def plain(self, logger: str, lines: Iterable[PlainLine]) -> str:
+        """Render lines of level info of one logger, each just as `format` would, and its end."""
 
 
 class TextFormatter(PlainForm):
@@ -64,16 +58,16 @@ class TextFormatter(PlainForm):
         trace = (f"\n  | {_escape(line)}" for line in _trace(self, record).splitlines())
         return "".join((head, *pairs, *trace))
 
-    def plain(
-        self, created: float, logger: str, event: str, numbers: Mapping[str, float], ids: JobIds
-    ) -> str:
-        """Render a plain line."""
-        pairs = "".join([f" {name}={value}" for name, value in numbers.items()])
-        job_id, claim_id, job_type, model, trace_id = ids
-        return (
-            f"{_local(created)} - {logger} - INFO - {event}{pairs} job_id={job_id} "
-            f"claim_id={claim_id} job_type={job_type} model={model} trace_id={trace_id}"
-        )
+    def plain(self, logger: str, lines: Iterable[PlainLine]) -> str:
+        """Render plain lines."""
+        head, found = f" - {logger} - INFO - ", []
+        for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
+            pairs = "".join([f" {name}={value}" for name, value in numbers.items()])
+            found.append(
+                f"{_local(created)}{head}{event}{pairs} job_id={job_id} claim_id={claim_id} "
+                f"job_type={job_type} model={model} trace_id={trace_id}\n"
+            )
+        return "".join(found)
 
 
 class JsonFormatter(PlainForm):
@@ -93,17 +87,17 @@ class JsonFormatter(PlainForm):
             entry["exception"] = trace
         return json.dumps(entry)
 
-    def plain(
-        self, created: float, logger: str, event: str, numbers: Mapping[str, float], ids: JobIds
-    ) -> str:
-        """Render a plain line."""
-        pairs = "".join([f', "{name}": {value}' for name, value in numbers.items()])
-        job_id, claim_id, job_type, model, trace_id = ids
-        return (
-            f'{{"ts": "{_utc(created)}", "level": "info", "logger": "{logger}", "event": "{event}"'
-            f'{pairs}, "job_id": "{job_id}", "claim_id": "{claim_id}", "job_type": "{job_type}", '
-            f'"model": "{model}", "trace_id": "{trace_id}"}}'
-        )
+    def plain(self, logger: str, lines: Iterable[PlainLine]) -> str:
+        """Render plain lines."""
+        head, found = f'"level": "info", "logger": "{logger}", "event"', []
+        for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
+            pairs = "".join([f', "{name}": {value}' for name, value in numbers.items()])
+            found.append(
+                f'{{"ts": "{_utc(created)}", {head}: "{event}"{pairs}, "job_id": "{job_id}", '
+                f'"claim_id": "{claim_id}", "job_type": "{job_type}", "model": "{model}", '
+                f'"trace_id": "{trace_id}"}}\n'
+            )
+        return "".join(found)
 
 
 def _utc(seconds: float) -> str:
@@ -112,13 +106,18 @@ def _utc(seconds: float) -> str:
 
 
 def _local(seconds: float) -> str:
-    second = int(seconds)
-    return f"{_local_second(second)},{int((seconds - second) * 1e3):03d}"
+    return _local_millisecond(int(seconds * 1e3))
 
 
 @lru_cache(maxsize=1)
 def _utc_second(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+@lru_cache(maxsize=1)
+def _local_millisecond(millisecond: int) -> str:
+    second, rest = divmod(millisecond, 1000)
+    return f"{_local_second(second)},{rest:03d}"
 
 
 @lru_cache(maxsize=1)

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Protocol, TextIO, cast
 
-from daemon.telemetry.context import JobIds
-from daemon.telemetry.line_forms import PlainForm
+from daemon.telemetry.context import JOB_FIELDS, JobIds
+from daemon.telemetry.line_forms import PlainForm, PlainLine
 
 
 class OfJob(Protocol):
@@ -32,61 +32,8 @@ class OfJob(Protocol):
         ...
 
 
-_Noted = tuple[float, str, str, Mapping[str, float], JobIds]
-"""When, by which logger, the event, its own fields, and the job's: as `PlainForm` takes them."""
-
-
-class LineHandler(logging.StreamHandler[TextIO]):
-    """The handler of all lines, at the root. Its formatter is a `PlainForm`."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)
-        # Other threads write what is noted too: to append and to pop are each one step of a deque.
-        self._noted: deque[_Noted] = deque()
-
-    def note(self, line: _Noted) -> None:
-        """Write a line soon: before any other, and in this turn of the event loop.
-
-        Without one it is written at once. What a stream raises is handled as for any line.
-        """
-        self._noted.append(line)
-        if len(self._noted) == 1:
-            try:
-                # In no job's context: lines of several are written together.
-                asyncio.get_running_loop().call_soon(self._write_noted, context=Context())
-            except RuntimeError:
-                self._write_noted()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, after those that were noted before."""
-        self._write_noted()
-        super().emit(record)
-
-    def flush(self) -> None:
-        """Write what was noted, as at the end of the process, and have the stream pass it on."""
-        self._write_noted()
-        super().flush()
-
-    def _write_noted(self) -> None:
-        self.acquire()
-        try:
-            if self._noted:
-                self._write([self._noted.popleft() for _ in range(len(self._noted))])
-        finally:
-            self.release()
-
-    def _write(self, lines: list[_Noted]) -> None:
-        form = cast("PlainForm", self.formatter)
-        try:
-            texts = [form.plain(*line) for line in lines]
-            self.stream.write("\n".join([*texts, ""]))
-            self.stream.flush()
-        except Exception:  # noqa: BLE001 -- logging never raises: see `logging.Handler.handleError`
-            self.handleError(_as_record(lines[-1]))
-
-
 class PlainLines:
-    """Writes plain lines of one logger, at info.
+    """Writes plain lines of one logger, at info. Not for several threads, but beside others.
 
     Args:
         logger: its name.
@@ -95,9 +42,13 @@ class PlainLines:
     def __init__(self, logger: str) -> None:
         self._name = logger
         self._logger = logging.getLogger(logger)
+        # Other threads write what is noted too: to append and to pop are each one step of a deque.
+        self._noted: deque[PlainLine] = deque()
 
-    def info(self, event: str, job: OfJob, **numbers: float) -> None:
-        """Write a line, if its level is heard.
+    def info(self, event: str, job: OfJob, numbers: Mapping[str, float] = {}) -> None:
+        """Write a line, if its level is heard, in this turn of the event loop.
+
+        Without a loop it is written at once. What a stream raises is handled as for any line.
 
         Args:
             event: fixed words.
@@ -106,13 +57,28 @@ class PlainLines:
         """
         if not self._logger.isEnabledFor(logging.INFO):
             return
-        ids = job.log_ids()
-        if ids is None or (handler := self._only_handler()) is None:
+        if (ids := job.log_ids()) is None:
             self._logger.info(event, extra={"fields": {**numbers, **job.log_fields()}})
-        else:
-            handler.note((time.time(), self._name, event, numbers, ids))
+            return
+        self._noted.append((time.time(), event, numbers, ids))
+        if len(self._noted) == 1:
+            _WAITING.append(self)
+            try:
+                # In no job's context: lines of several are written together.
+                asyncio.get_running_loop().call_soon(_write_all, context=Context())
+            except RuntimeError:
+                _write_all()
 
-    def _only_handler(self) -> LineHandler | None:
+    def write(self) -> None:
+        """Write what was noted."""
+        lines = [self._noted.popleft() for _ in range(len(self._noted))]
+        if (handler := self._only_handler()) is not None:
+            handler.write_plain(self._name, lines)
+            return
+        for line in lines:
+            self._logger.handle(_as_record(self._name, line))
+
+    def _only_handler(self) -> "LineHandler | None":
         """Return the one handler, if nobody else hears lines of this logger or changes them."""
         logger = self._logger
         while (parent := logger.parent) is not None:
@@ -127,7 +93,48 @@ class PlainLines:
         return handler if isinstance(handler.formatter, PlainForm) else None
 
 
-def _as_record(line: _Noted) -> logging.LogRecord:
+_WAITING: deque[PlainLines] = deque()
+"""Those that have noted something."""
+
+
+def _write_all() -> None:
+    while _WAITING:
+        try:
+            waiting = _WAITING.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        waiting.write()
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """The handler of all lines, at the root. Its formatter is a `PlainForm`."""
+
+    def write_plain(self, logger: str, lines: list[PlainLine]) -> None:
+        """Write plain lines of a logger."""
+        form = cast("PlainForm", self.formatter)
+        self.acquire()
+        try:
+            self.stream.write(form.plain(logger, lines))
+            self.stream.flush()
+        except Exception:  # noqa: BLE001 -- logging never raises: see `logging.Handler.handleError`
+            self.handleError(_as_record(logger, lines[-1]))
+        finally:
+            self.release()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, after those that were noted before."""
+        _write_all()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write what was noted, as at the end of the process, and have the stream pass it on."""
+        _write_all()
+        super().flush()
+
+
+def _as_record(logger: str, line: PlainLine) -> logging.LogRecord:
     """Return a line as the standard library has it."""
-    _, logger, event, _, _ = line
-    return logging.makeLogRecord({"name": logger, "msg": event})
+    created, event, numbers, ids = line
+    words = {"name": logger, "msg": event, "levelno": logging.INFO, "levelname": "INFO"}
+    fields = {**numbers, **dict(zip(JOB_FIELDS, ids, strict=True))}
+    return logging.makeLogRecord({**words, "created": created, "fields": fields})

@@ -82,7 +82,7 @@ def test_it_reads_as_any_other_line(
     """The same fields in the same order, and a time of the same form."""
     stream, run = configured(form), a_run(**changes)
 
-    plain.info("job completed", run, **numbers)
+    plain.info("job completed", run, numbers)
     structlog.get_logger("daemon.jobs").info("job completed", **numbers, **run.log_fields())
     first, second = stream.getvalue().splitlines()
 
@@ -146,7 +146,7 @@ def test_whoever_listens_hears_them(plain: PlainLines, name: str | None) -> None
     heard, run = Heard(), a_run()
     logging.getLogger(name).addHandler(heard)
 
-    plain.info("job completed", run, attempt=1)
+    plain.info("job completed", run, {"attempt": 1})
     logging.getLogger(name).removeHandler(heard)
 
     [record] = heard.records
