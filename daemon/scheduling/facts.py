@@ -61,13 +61,7 @@ class Facts:
             device: [self.placements[name, device] for name in self.models]
             for device in self.ledgers
         }
-        self.lanes: list[Lane] = []
-        self.lanes_by_model: dict[str, list[Lane]] = {name: [] for name in self.models}
-        self._lanes: dict[tuple[str, str, bool, bool], Lane] = {}
-        for model in self.models.values():
-            for quality in model.qualities.values():
-                for interactive in (True, False):
-                    self._add_lane(model, quality, interactive=interactive)
+        self._open_lanes()
         self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
         self._count_changes_from_here()
@@ -80,6 +74,15 @@ class Facts:
         self.waiting: dict[str, Waiting] = {}
         self.waiting_of = dict.fromkeys(self.models, 0)
         self.runs: dict[str, Run] = {}
+
+    def _open_lanes(self) -> None:
+        self.lanes: list[Lane] = []
+        self.lanes_by_model: dict[str, list[Lane]] = {name: [] for name in self.models}
+        self._lanes: dict[tuple[str, str, bool, bool], Lane] = {}
+        for model in self.models.values():
+            for quality in model.qualities.values():
+                for interactive in (True, False):
+                    self._add_lane(model, quality, interactive=interactive)
 
     def _count_changes_from_here(self) -> None:
         self.changes = 0

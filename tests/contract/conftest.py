@@ -28,25 +28,20 @@ def in_background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterato
     stop = asyncio.Event()
 
     async def serve() -> None:
-        try:
-            async with make() as service:
-                started.append(service)
-                ready.set()
-                await stop.wait()
-        except BaseException as error:
-            failures.append(error)
-            raise
-        finally:
+        async with make() as service:
+            started.append(service)
             ready.set()
+            await stop.wait()
 
     def run() -> None:
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(serve())
-        except Exception as error:  # noqa: BLE001 - raised below, in the test's thread
+        except BaseException as error:  # noqa: BLE001 - raised below, in the test's thread
             failures.append(error)
         finally:
             loop.close()
+            ready.set()
 
     thread = threading.Thread(target=run, name="service")
     thread.start()

@@ -65,7 +65,7 @@ class Cuda:
         self.emptied += 1
 
 
-@pytest.mark.parametrize("named", [os.getpid(), 4_000_001])
+@pytest.mark.parametrize("named", [os.getpid(), 4_000_001], ids=["this", "another"])
 def test_the_driver_knows_what_the_allocator_does_not(named: int) -> None:
     """By this process's own id, or in a container by the one id that is new on the GPU."""
     nvml = Nvml({4_000_000: 900 * MIB})

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
+from asking import WITHIN_S
 from daemon_process import Daemon
 from jobs_database import worker_dsn
 from projects import DirectServer, Project, supabase_project
@@ -79,3 +81,17 @@ async def daemon(tmp_path: Path) -> AsyncIterator[StartDaemon]:
     yield make
     for each in made:
         await each.clear_away()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def serving(daemon: StartDaemon, direct: Project) -> AsyncIterator[Daemon]:
+    """One daemon that serves everything."""
+    async with daemon(direct) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(serving: Daemon) -> AsyncIterator[httpx.AsyncClient]:
+    """Its client."""
+    async with httpx.AsyncClient(base_url=serving.url, timeout=WITHIN_S) as opened:
+        yield opened

@@ -27,21 +27,6 @@ async def test_a_crowd_leaves_nobody_behind(
     crowd, guest = str(uuid4()), str(uuid4())
     ended: list[str] = []
 
-    async def ask(client: httpx.AsyncClient, user: str, number: int) -> None:
-        said = f"question {number} of {user}"
-        response = await client.post(
-            "/chat",
-            json={
-                "message": said,
-                "system_prompt": "",
-                "user_id": user,
-                "fake": {"steps": 4, "step_s": 0.005},
-            },
-        )
-        assert response.status_code == httpx.codes.OK, response.text
-        assert response.json()["messages_used"][-1]["content"] == said
-        ended.append(user)
-
     limits = httpx.Limits(max_connections=CROWD + GUESTS + 1)
     gate = tmp_path / "gate"
     async with (
@@ -53,7 +38,7 @@ async def test_a_crowd_leaves_nobody_behind(
         before = process.memory_info().rss
         for user, count in ((crowd, CROWD), (guest, GUESTS)):
             for number in range(count):
-                asking.create_task(ask(client, user, number))
+                asking.create_task(_ask(client, user, number, ended))
             await eventually(partial(_all_held, client, user == guest), WITHIN_S, what="all wait")
         gate.touch()
         await eventually(lambda: len(ended) == CROWD + GUESTS, WITHIN_S, what="all are answered")
@@ -70,3 +55,14 @@ async def test_a_crowd_leaves_nobody_behind(
 async def _all_held(client: httpx.AsyncClient, with_guests: bool) -> bool:
     held = int((await client.get("/health")).json()["active_jobs"])
     return held == CROWD + GUESTS * with_guests
+
+
+async def _ask(client: httpx.AsyncClient, user: str, number: int, ended: list[str]) -> None:
+    said = f"question {number} of {user}"
+    fake = {"steps": 4, "step_s": 0.005}
+    response = await client.post(
+        "/chat", json={"message": said, "system_prompt": "", "user_id": user, "fake": fake}
+    )
+    assert response.status_code == httpx.codes.OK, response.text
+    assert response.json()["messages_used"][-1]["content"] == said
+    ended.append(user)

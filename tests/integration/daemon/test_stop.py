@@ -13,6 +13,14 @@ from projects import Project
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 StartDaemon = Callable[..., Daemon]
+HOLD = """
+create function hold() returns trigger language plpgsql as $$
+begin
+    if new.name like '%-1.png' then perform pg_advisory_xact_lock(7); end if;
+    return new;
+end $$;
+create trigger hold before insert on storage.objects for each row execute function hold();
+"""
 
 
 AT_ONCE = {"OURVIDZ_STOP__GRACE_S": "600"}
@@ -137,16 +145,7 @@ async def test_files_of_a_stopped_upload_are_removed(
     """A job that is stopped between two of its uploads leaves no file in the bucket."""
     files = "select count(*) from storage.objects where name like '%' || $1 || '%'"
     # The second picture hangs in the database until the lock is given back.
-    await supabase.database.owner.execute(
-        """
-        create function hold() returns trigger language plpgsql as $$
-        begin
-            if new.name like '%-1.png' then perform pg_advisory_xact_lock(7); end if;
-            return new;
-        end $$;
-        create trigger hold before insert on storage.objects for each row execute function hold();
-        """
-    )
+    await supabase.database.owner.execute(HOLD)
     try:
         async with (
             supabase.database.session() as holder,

@@ -119,7 +119,7 @@ async def test_cancelling_answers_how_the_job_stands(stage: Stage, connect: Any)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("job_id", [str(uuid4()), "no-id", "x" * 500])
+@pytest.mark.parametrize("job_id", [str(uuid4()), "no-id", "x" * 500], ids=["free", "none", "long"])
 async def test_unknown_jobs_are_404(stage: Stage, connect: Any, method: str, job_id: str) -> None:
     """And what is no id names no job."""
     client = await connect()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import hdrs, web
 from aiohttp.test_utils import TestClient
+from documented import DOCUMENT, DOCUMENTATION
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -15,7 +16,6 @@ from daemon.feed import Feed
 from daemon.reporting import DaemonReports
 from daemon.server.app import build_app
 from daemon.server.desk import Desk
-from daemon.server.documentation import Documentation
 from daemon.server.endpoints import ENDPOINTS, TAGS
 from daemon.server.events import EventStreams
 from daemon.server.looks import Looks
@@ -27,7 +27,6 @@ from daemon.telemetry.metrics import Metrics
 Client = TestClient[Any, Any]
 Connect = Callable[..., Awaitable[Client]]
 
-DOCUMENT = openapi_document("1.2.3")
 SCHEMAS = DOCUMENT["components"]["schemas"]
 KEY = "open sesame"
 
@@ -143,7 +142,7 @@ def test_every_tag_is_described() -> None:
 
 async def test_the_document_is_served_and_kept_by_clients(connect: Connect, daemon: Any) -> None:
     """The tag of what a client has saves sending it again."""
-    daemon.extra_routes = Documentation("1.2.3").routes()
+    daemon.extra_routes = DOCUMENTATION.routes()
     client = await connect(KEY)
 
     first = await client.get("/openapi.json")

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 from aiohttp.test_utils import TestClient
+from documented import DOCUMENT, DOCUMENTATION, PAGE, POLICY
 
-from daemon.server.documentation import Documentation
 from daemon.server.endpoints import ENDPOINTS
 from daemon.server.openapi import openapi_document
 from daemon.server.page import marked, page_of
@@ -17,8 +17,6 @@ from daemon.server.schema_words import fields_of, kind_of
 
 Client = TestClient[Any, Any]
 Connect = Callable[..., Awaitable[Client]]
-
-DOCUMENT = openapi_document("1.2.3")
 
 
 class Seen(HTMLParser):
@@ -56,23 +54,21 @@ class Seen(HTMLParser):
 
 def test_every_endpoint_has_its_place_and_a_link_to_it() -> None:
     """The page is the document, not a part of it."""
-    page, _ = page_of(DOCUMENT)
-    seen = Seen(page)
+    seen = Seen(PAGE)
 
     assert len(seen.anchors) == len(ENDPOINTS)
     assert seen.links == seen.anchors
-    assert all(each.path in page for each in ENDPOINTS)
-    assert "curl $WORKER_URL/chat" in page
+    assert all(each.path in PAGE for each in ENDPOINTS)
+    assert "curl $WORKER_URL/chat" in PAGE
 
 
 def test_nothing_is_loaded_from_elsewhere_and_no_script_runs() -> None:
     """The policy lets the page's own style pass, and nothing else."""
-    page, policy = page_of(DOCUMENT)
-    seen = Seen(page)
+    seen = Seen(PAGE)
 
     digest = base64.b64encode(hashlib.sha256(seen.style.encode()).digest()).decode()
-    assert f"style-src 'sha256-{digest}'" in policy
-    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}'" in POLICY
+    assert "default-src 'none'" in POLICY
     assert not {"script", "link", "img", "iframe"} & set(seen.tags)
     assert seen.addresses == ["/openapi.json"]
     assert not {"url(", "@import"} & set(seen.style.split())
@@ -116,7 +112,7 @@ def test_schemas_are_told_in_words() -> None:
 
 async def test_the_page_is_served_with_its_policy(connect: Connect, daemon: Any) -> None:
     """Open, as HTML, and never guessed to be anything else."""
-    daemon.extra_routes = Documentation("1.2.3").routes()
+    daemon.extra_routes = DOCUMENTATION.routes()
     client = await connect("open sesame")
 
     response = await client.get("/docs")

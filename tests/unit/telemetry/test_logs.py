@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 
 from daemon.telemetry import line_forms, logs, redaction
 
@@ -93,19 +91,6 @@ def test_level_is_kept() -> None:
     structlog.get_logger("daemon").info("quiet")
 
     assert written() == ""
-
-
-@given(text=st.text(alphabet=st.characters(), max_size=60))
-def test_no_value_makes_a_second_line(text: str) -> None:
-    """Whatever a stranger writes into a row stays inside its line and drives no terminal."""
-    record = logging.LogRecord("daemon", logging.INFO, "f", 1, text, None, None)
-    record.fields = {"value": text, text: 1}
-
-    line = line_forms.TextFormatter().format(record)
-
-    assert len(line.splitlines()) == 1
-    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\ud800-\udfff]", line)
-    line.encode()
 
 
 def test_traceback_lines_cannot_pass_as_records() -> None:

@@ -195,6 +195,38 @@ def test_system_prompt_respect_rate_is_measured(metrics: Metrics) -> None:
     assert metrics.performance().system_prompt_respect_rate == 66.7
 
 
+SHOWN = {
+    "ourvidz_active_jobs": 2,
+    "ourvidz_leases_held": 3,
+    "ourvidz_leases_lost_total": 1,
+    "ourvidz_lease_renew_failures_total": 1,
+    'ourvidz_wakeup_hints_total{source="realtime"}': 1,
+    'ourvidz_wakeup_source_ready{source="realtime"}': 1,
+    'ourvidz_wakeup_source_proven{source="realtime"}': 0,
+    'ourvidz_wakeup_proof_age_seconds{source="realtime"}': 2.5,
+    'ourvidz_wakeup_missed_jobs_total{source="realtime"}': 2,
+    'ourvidz_wakeup_missed_canaries_total{source="realtime"}': 3,
+    'ourvidz_wakeup_doubts_total{source="realtime"}': 4,
+    'ourvidz_wakeup_connections_total{source="realtime"}': 5,
+    "ourvidz_sweep_rescued_jobs_total": 4,
+    "ourvidz_sweep_failed_jobs_total": 5,
+    'ourvidz_model_load_seconds_sum{model="sdxl",origin="disk"}': 20.0,
+    'ourvidz_model_load_failures_total{model="sdxl"}': 1,
+    'ourvidz_model_evictions_total{model="sdxl"}': 1,
+    'ourvidz_engine_deaths_total{loss="hung",model="sdxl"}': 1,
+    'ourvidz_vram_bytes{device="1",kind="weights"}': 7,
+    'ourvidz_store_call_seconds_count{call="finish"}': 1,
+    'ourvidz_store_errors_total{call="finish",error="rejected"}': 1,
+    'ourvidz_store_errors_total{call="finish",error="unavailable"}': 0,
+    "ourvidz_process_resident_memory_bytes": 1,
+    "ourvidz_disk_total_bytes": 3,
+    'ourvidz_worker_info{version="0.1.0",worker_type="all"}': 1,
+    "ourvidz_start_time_seconds": 1000.0,
+    "ourvidz_ready": 1,
+}
+"""What is shown when each act below was done once."""
+
+
 def test_every_other_event_is_shown(metrics: Metrics) -> None:
     """One act, one figure."""
     metrics.jobs_active(2)
@@ -213,36 +245,7 @@ def test_every_other_event_is_shown(metrics: Metrics) -> None:
     metrics.ready(ready=True)
     found = scraped(metrics)
 
-    expected = {
-        "ourvidz_active_jobs": 2,
-        "ourvidz_leases_held": 3,
-        "ourvidz_leases_lost_total": 1,
-        "ourvidz_lease_renew_failures_total": 1,
-        'ourvidz_wakeup_hints_total{source="realtime"}': 1,
-        'ourvidz_wakeup_source_ready{source="realtime"}': 1,
-        'ourvidz_wakeup_source_proven{source="realtime"}': 0,
-        'ourvidz_wakeup_proof_age_seconds{source="realtime"}': 2.5,
-        'ourvidz_wakeup_missed_jobs_total{source="realtime"}': 2,
-        'ourvidz_wakeup_missed_canaries_total{source="realtime"}': 3,
-        'ourvidz_wakeup_doubts_total{source="realtime"}': 4,
-        'ourvidz_wakeup_connections_total{source="realtime"}': 5,
-        "ourvidz_sweep_rescued_jobs_total": 4,
-        "ourvidz_sweep_failed_jobs_total": 5,
-        'ourvidz_model_load_seconds_sum{model="sdxl",origin="disk"}': 20.0,
-        'ourvidz_model_load_failures_total{model="sdxl"}': 1,
-        'ourvidz_model_evictions_total{model="sdxl"}': 1,
-        'ourvidz_engine_deaths_total{loss="hung",model="sdxl"}': 1,
-        'ourvidz_vram_bytes{device="1",kind="weights"}': 7,
-        'ourvidz_store_call_seconds_count{call="finish"}': 1,
-        'ourvidz_store_errors_total{call="finish",error="rejected"}': 1,
-        'ourvidz_store_errors_total{call="finish",error="unavailable"}': 0,
-        "ourvidz_process_resident_memory_bytes": 1,
-        "ourvidz_disk_total_bytes": 3,
-        'ourvidz_worker_info{version="0.1.0",worker_type="all"}': 1,
-        "ourvidz_start_time_seconds": 1000.0,
-        "ourvidz_ready": 1,
-    }
-    assert {name: found.get(name) for name in expected} == expected
+    assert {name: found.get(name) for name in SHOWN} == SHOWN
     assert math.isnan(found["ourvidz_disk_used_bytes"])
     assert math.isnan(found['ourvidz_wakeup_canary_delay_seconds{source="realtime"}'])
 

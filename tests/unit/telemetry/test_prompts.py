@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from daemon.telemetry.prompts import Prompts, Shown
 
@@ -141,15 +139,3 @@ def test_a_very_long_request_is_searched_in_its_own_lines() -> None:
 def test_hostile_texts_are_hidden_at_once(line: str, prompt: str) -> None:
     """Texts that agree everywhere are no way to stop the worker."""
     assert "[" in hidden(line, {"prompt": prompt})
-
-
-@given(prompt=st.text(min_size=15, max_size=80), before=st.text(max_size=30), data=st.data())
-def test_no_run_of_fifteen_characters_is_left(prompt: str, before: str, data: Any) -> None:
-    """Any part of so many characters is found, wherever it begins."""
-    stripped = prompt.strip()
-    if len(stripped) < 15:
-        return
-    start = data.draw(st.integers(0, len(stripped) - 15))
-    part = stripped[start : start + data.draw(st.integers(15, len(stripped)))]
-
-    assert part not in hidden(f"{before}|{part}|", {"prompt": prompt})
