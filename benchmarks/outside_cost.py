@@ -8,13 +8,14 @@
 - traces: every job, to a collector on this machine that only counts bytes
 - info lines: the log at `info`, two lines a job
 
-In turns, every other round backwards, so that what else the machine does falls on all alike; the
-ratios are within a round. With WAYs only these, beside nobody. The
-processor time is this process's own: the worker's, its start included, and the collector's.
+In rounds, each in an order of its own, so that what else the machine does falls on all alike: the
+ratios are within a round. With WAYs only these, beside nobody. The processor time is this process's
+own: the worker's, its start included, and the collector's.
 """
 
 import asyncio
 import contextlib
+import random
 import shutil
 import statistics
 import sys
@@ -86,8 +87,8 @@ async def main(jobs: int, rounds: int, only: Sequence[str]) -> None:
             ways = {name: ways[name] for name in ways if name in {*only, "nobody", "nobody again"}}
         rates: dict[str, list[float]] = {name: [] for name in ways}
         costs: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds):
-            for name in list(ways) if number % 2 else reversed(ways):
+        for _ in range(rounds):
+            for name in random.sample(list(ways), len(ways)):
                 began = time.process_time()
                 rates[name].append(await worker(dsn, jobs, **ways[name]))
                 costs[name].append((time.process_time() - began) / jobs * 1e6)

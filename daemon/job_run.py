@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from daemon.job_types import JOB_TYPES
 from daemon.jobs import Job, LeaseState, Progress
-from daemon.telemetry.context import JOB_FIELDS, JobIds
+from daemon.telemetry.context import JobIds, job_fields
 from daemon.telemetry.traceparent import Trace, continued
 from daemon.values import NO_WAIT, StepReport, Waits
 
@@ -45,6 +45,9 @@ class Interval(NamedTuple):
     end: float
     preparing: bool
     """Its prompt was being rewritten."""
+
+
+_MODELS = {name: each.model.value for name, each in JOB_TYPES.items()}
 
 
 @dataclass
@@ -92,12 +95,13 @@ class JobRun:
     def trace(self) -> Trace:
         """Where it stands in a trace: its sender's, or its own."""
         if self._trace is None:
-            self._trace = continued(self.job.id, *self._traceparents())
+            self._trace = continued(self.job.id, self.traceparent, self._given_traceparent)
         return self._trace
 
-    def _traceparents(self) -> tuple[str, Any]:
+    @property
+    def _given_traceparent(self) -> Any:
         request = self.job.request
-        return self.traceparent, request.get("traceparent") if isinstance(request, dict) else None
+        return request.get("traceparent") if isinstance(request, dict) else None
 
     def log_ids(self) -> JobIds | None:
         """Return the ids and words of our own that its lines have; None: its type isn't ours."""
@@ -106,15 +110,14 @@ class JobRun:
 
     def log_fields(self) -> Mapping[str, str]:
         """Return what each line of the log that is about this run says; see `context`."""
-        ids = self._ids or self._made_ids()
-        return {name: each for name, each in zip(JOB_FIELDS, ids, strict=True) if each}
+        return job_fields(self._ids or self._made_ids())
 
     def _made_ids(self) -> JobIds:
-        job, known = self.job, JOB_TYPES.get(self.job.job_type)
-        model = "" if known is None else known.model.value
-        # Of most jobs the trace is their own, and not one is made for its name.
-        trace_id = self.trace.trace_id if any(self._traceparents()) else job.id.hex
-        self._ids = str(job.id), str(job.claim_id), job.job_type, model, trace_id
+        # Of most jobs the trace is their own: none is made only for its name.
+        sent = self.traceparent or self._given_traceparent
+        trace_id = self.trace.trace_id if sent else ""
+        job, model = self.job, _MODELS.get(self.job.job_type, "")
+        self._ids = job.id, job.claim_id, job.job_type, model, trace_id
         return self._ids
 
     def carried_by(self, carrier: "asyncio.Task[None]") -> None:

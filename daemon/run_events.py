@@ -43,7 +43,6 @@ _RESPECTED = "no_override_detected"
 """The field of a language model's result that says so."""
 
 _log = structlog.get_logger("daemon.jobs")
-_stdlib_log = logging.getLogger("daemon.jobs")
 _plain = PlainLines("daemon.jobs")
 
 
@@ -121,14 +120,13 @@ def _system_prompt(params: Mapping[str, Any]) -> str:
 
 
 def _say(run: JobRun, word: str, level: int, whole_s: float, reason: str | None) -> None:
-    if not _stdlib_log.isEnabledFor(level):
-        return
-    seconds = round(whole_s, 3)
+    event, about = f"job {word}", {"attempt": run.job.attempt, "seconds": round(whole_s, 3)}
     if level == logging.INFO and reason is None:
-        _plain.info(f"job {word}", run, {"attempt": run.job.attempt, "seconds": seconds})
-        return
-    error = {} if reason is None else {"error": reason}
-    _log.log(level, f"job {word}", attempt=run.job.attempt, seconds=seconds, **error)
+        _plain.info(event, run, about)
+    elif reason is None:
+        _log.log(level, event, **about)
+    else:
+        _log.log(level, event, **about, error=reason)
 
 
 def word_of(outcome: Outcome | None) -> str:

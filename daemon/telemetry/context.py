@@ -7,12 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
+from uuid import UUID
 
-JobIds = tuple[str, str, str, str, str]
-"""What the lines of a job say of it, in the order of `JOB_FIELDS`."""
+JobIds = tuple[UUID, UUID, str, str, str]
+"""What the lines of a job say of it, in the order of `JOB_FIELDS`; the trace is empty where it is
+the job's own. Text is made of it when a line is: kept for all that are held it would cost more."""
 
 JOB_FIELDS = ("job_id", "claim_id", "job_type", "model", "trace_id")
 """What every line of a job has."""
+
+
+def job_fields(ids: JobIds) -> dict[str, str]:
+    """Return by name what any line of a job says of it; what is empty isn't there."""
+    job_id, claim_id, job_type, model, trace_id = ids
+    values = str(job_id), str(claim_id), job_type, model, trace_id or job_id.hex
+    return {name: value for name, value in zip(JOB_FIELDS, values, strict=True) if value}
 
 
 class Described(Protocol):

@@ -61,11 +61,14 @@ class TextFormatter(PlainForm):
     def plain(self, logger: str, lines: Iterable[PlainLine]) -> str:
         """Render plain lines."""
         head, found = f" - {logger} - INFO - ", []
+        last, time_ = 0, ""
         for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
+            if (millisecond := int(created * 1e3)) != last:
+                last, time_ = millisecond, _local(created)
             pairs = "".join([f" {name}={value}" for name, value in numbers.items()])
             found.append(
-                f"{_local(created)}{head}{event}{pairs} job_id={job_id} claim_id={claim_id} "
-                f"job_type={job_type} model={model} trace_id={trace_id}\n"
+                f"{time_}{head}{event}{pairs} job_id={job_id!s} claim_id={claim_id!s} "
+                f"job_type={job_type} model={model} trace_id={trace_id or job_id.hex}\n"
             )
         return "".join(found)
 
@@ -93,9 +96,9 @@ class JsonFormatter(PlainForm):
         for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
             pairs = "".join([f', "{name}": {value}' for name, value in numbers.items()])
             found.append(
-                f'{{"ts": "{_utc(created)}", {head}: "{event}"{pairs}, "job_id": "{job_id}", '
-                f'"claim_id": "{claim_id}", "job_type": "{job_type}", "model": "{model}", '
-                f'"trace_id": "{trace_id}"}}\n'
+                f'{{"ts": "{_utc(created)}", {head}: "{event}"{pairs}, "job_id": "{job_id!s}", '
+                f'"claim_id": "{claim_id!s}", "job_type": "{job_type}", "model": "{model}", '
+                f'"trace_id": "{trace_id or job_id.hex}"}}\n'
             )
         return "".join(found)
 
@@ -106,18 +109,13 @@ def _utc(seconds: float) -> str:
 
 
 def _local(seconds: float) -> str:
-    return _local_millisecond(int(seconds * 1e3))
+    second, millisecond = divmod(int(seconds * 1e3), 1000)
+    return f"{_local_second(second)},{millisecond:03d}"
 
 
 @lru_cache(maxsize=1)
 def _utc_second(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
-
-
-@lru_cache(maxsize=1)
-def _local_millisecond(millisecond: int) -> str:
-    second, rest = divmod(millisecond, 1000)
-    return f"{_local_second(second)},{rest:03d}"
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,3 +202,23 @@ def test_another_formatter_is_no_error(plain: PlainLines) -> None:
     plain.info("job completed", a_run())
 
     assert stream.getvalue() == "job completed\n"
+
+
+async def test_no_line_is_lost_between_threads(plain: PlainLines) -> None:
+    """Another thread's lines have those that were noted written, while more are."""
+    stream, run, count = configured(), a_run(), 500
+
+    def warn() -> None:
+        for _ in range(count):
+            logging.getLogger("asyncpg").warning("slow")
+
+    thread = threading.Thread(target=warn)
+    thread.start()
+    for _ in range(count):
+        plain.info("processing job", run)
+    thread.join()
+    await asyncio.sleep(0)
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 * count
+    assert sum("processing job" in line for line in lines) == count
