@@ -59,13 +59,13 @@ async def test_a_full_worker_says_when_to_come_back(daemon: StartDaemon, direct:
 
 
 async def test_a_draining_worker_finishes_what_runs_and_takes_nothing(
-    daemon: StartDaemon, direct: Project
+    daemon: StartDaemon, direct: Project, tmp_path: Path
 ) -> None:
+    hold, body = tmp_path / "hold", {"message": "Hi", "system_prompt": ""}
     async with daemon(direct) as running:
         async with httpx.AsyncClient(base_url=running.url, timeout=WITHIN_S) as client:
-            fake = {"steps": 100, "step_s": 0.02}
-            body = {"message": "Hi", "system_prompt": "", "fake": fake}
-            held = asyncio.create_task(client.post("/chat", json=body))
+            longer = {**body, "fake": {"hold": str(hold)}}
+            held = asyncio.create_task(client.post("/chat", json=longer))
             await until_running(client)
             stopped = asyncio.create_task(running.stop())
 
@@ -76,6 +76,7 @@ async def test_a_draining_worker_finishes_what_runs_and_takes_nothing(
                 return False
 
             await eventually(refused, WITHIN_S, what="nothing is taken")
+            hold.touch()
             assert (await held).status_code == httpx.codes.OK
         assert await stopped == 0
 
