@@ -85,9 +85,7 @@ def main(lines: int) -> None:
     kinds: dict[str, Callable[[], object]] = {
         "below the level": lambda: log.debug("engine", model="chat", line=ERROR),
         "a job's line": lambda: log.info("job completed", attempt=1, seconds=1.25),
-        "a plain line": lambda: plain.info(
-            "job completed", runs[0], {"attempt": 1, "seconds": 1.25}
-        ),
+        "a plain line": lambda: plain.info("job completed", runs[0], 1, 1.25),
         "a library's": lambda: logging.getLogger("asyncpg").warning("slow: %s", ERROR),
         "with an error": lambda: log.warning("job failed", attempt=1, error=ERROR),
         "an exception": with_exception,

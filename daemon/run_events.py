@@ -120,13 +120,12 @@ def _system_prompt(params: Mapping[str, Any]) -> str:
 
 
 def _say(run: JobRun, word: str, level: int, whole_s: float, reason: str | None) -> None:
-    event, about = f"job {word}", {"attempt": run.job.attempt, "seconds": round(whole_s, 3)}
+    event, attempt, seconds = f"job {word}", run.job.attempt, round(whole_s, 3)
     if level == logging.INFO and reason is None:
-        _plain.info(event, run, about)
-    elif reason is None:
-        _log.log(level, event, **about)
-    else:
-        _log.log(level, event, **about, error=reason)
+        _plain.info(event, run, attempt, seconds)
+        return
+    error = {} if reason is None else {"error": reason}
+    _log.log(level, event, attempt=attempt, seconds=seconds, **error)
 
 
 def word_of(outcome: Outcome | None) -> str:

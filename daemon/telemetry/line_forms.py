@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -33,8 +33,9 @@ _BARE = re.compile(r"[^\s\"=]+")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
-PlainLine = tuple[float, str, Mapping[str, float], JobIds]
-"""When (seconds since 1970), fixed words, finite numbers by name, and whose line it is."""
+PlainLine = tuple[float, str, int, float, JobIds]
+"""When (seconds since 1970), fixed words, `attempt` and `seconds` (attempt 0: it has neither),
+and whose line it is."""
 
 
 class PlainForm(logging.Formatter, ABC):
@@ -62,10 +63,11 @@ class TextFormatter(PlainForm):
         """Render plain lines."""
         head, found = f" - {logger} - INFO - ", []
         last, time_ = 0, ""
-        for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
+        for created, event, attempt, seconds, ids in lines:
+            job_id, claim_id, job_type, model, trace_id = ids
             if (millisecond := int(created * 1e3)) != last:
                 last, time_ = millisecond, _local(created)
-            pairs = "".join([f" {name}={value}" for name, value in numbers.items()])
+            pairs = f" attempt={attempt} seconds={seconds}" if attempt else ""
             found.append(
                 f"{time_}{head}{event}{pairs} job_id={job_id!s} claim_id={claim_id!s} "
                 f"job_type={job_type} model={model} trace_id={trace_id or job_id.hex}\n"
@@ -93,8 +95,9 @@ class JsonFormatter(PlainForm):
     def plain(self, logger: str, lines: Iterable[PlainLine]) -> str:
         """Render plain lines."""
         head, found = f'"level": "info", "logger": "{logger}", "event"', []
-        for created, event, numbers, (job_id, claim_id, job_type, model, trace_id) in lines:
-            pairs = "".join([f', "{name}": {value}' for name, value in numbers.items()])
+        for created, event, attempt, seconds, ids in lines:
+            job_id, claim_id, job_type, model, trace_id = ids
+            pairs = f', "attempt": {attempt}, "seconds": {seconds}' if attempt else ""
             found.append(
                 f'{{"ts": "{_utc(created)}", {head}: "{event}"{pairs}, "job_id": "{job_id!s}", '
                 f'"claim_id": "{claim_id!s}", "job_type": "{job_type}", "model": "{model}", '

@@ -46,7 +46,7 @@ class PlainLines:
         # Other threads write what is noted too: to append and to pop are each one step of a deque.
         self._noted: deque[PlainLine] = deque()
 
-    def info(self, event: str, job: OfJob, numbers: Mapping[str, float] = {}) -> None:
+    def info(self, event: str, job: OfJob, attempt: int = 0, seconds: float = 0.0) -> None:
         """Write a line, if its level is heard, in this turn of the event loop.
 
         Without a loop it is written at once. What a stream raises is handled as for any line.
@@ -54,14 +54,16 @@ class PlainLines:
         Args:
             event: fixed words.
             job: what it is about.
-            numbers: the line's own fields, finite.
+            attempt: which one has ended, from 1 on; 0: none has, and the line has no `seconds`.
+            seconds: how long it took, finite.
         """
         if not self._logger.isEnabledFor(logging.INFO):
             return
         if (ids := job.log_ids()) is None:
-            self._logger.info(event, extra={"fields": {**numbers, **job.log_fields()}})
+            fields = {**_numbers(attempt, seconds), **job.log_fields()}
+            self._logger.info(event, extra={"fields": fields})
             return
-        self._noted.append((time.time(), event, numbers, ids))
+        self._noted.append((time.time(), event, attempt, seconds, ids))
         if len(self._noted) == 1:
             _WAITING.append(self)
             try:
@@ -137,7 +139,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 def _as_record(logger: str, line: PlainLine) -> logging.LogRecord:
     """Return a line as the standard library has it."""
-    created, event, numbers, ids = line
+    created, event, attempt, seconds, ids = line
     words = {"name": logger, "msg": event, "levelno": logging.INFO, "levelname": "INFO"}
-    fields = {**numbers, **job_fields(ids)}
+    fields = {**_numbers(attempt, seconds), **job_fields(ids)}
     return logging.makeLogRecord({**words, "created": created, "fields": fields})
+
+
+def _numbers(attempt: int, seconds: float) -> dict[str, float]:
+    return {"attempt": attempt, "seconds": seconds} if attempt else {}

@@ -71,19 +71,21 @@ def without_time(line: str, form: str) -> str:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("numbers", [{}, {"attempt": 2, "seconds": 1.25}, {"seconds": 1e-07}])
+@pytest.mark.parametrize(
+    "numbers", [{}, {"attempt": 2, "seconds": 1.25}, {"attempt": 1, "seconds": 1e-07}]
+)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"job_type": "video7b_fast_enhanced"}, {"request": {"traceparent": TRACEPARENT}}],
     ids=["chat", "video", "of a trace"],
 )
 def test_it_reads_as_any_other_line(
-    plain: PlainLines, form: Any, numbers: dict[str, float], changes: dict[str, Any]
+    plain: PlainLines, form: Any, numbers: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     """The same fields in the same order, and a time of the same form."""
     stream, run = configured(form), a_run(**changes)
 
-    plain.info("job completed", run, numbers)
+    plain.info("job completed", run, **numbers)
     structlog.get_logger("daemon.jobs").info("job completed", **numbers, **run.log_fields())
     first, second = stream.getvalue().splitlines()
 
@@ -147,12 +149,14 @@ def test_whoever_listens_hears_them(plain: PlainLines, name: str | None) -> None
     heard, run = Heard(), a_run()
     logging.getLogger(name).addHandler(heard)
 
-    plain.info("job completed", run, {"attempt": 1})
+    plain.info("job completed", run, 1, 0.5)
     logging.getLogger(name).removeHandler(heard)
 
     [record] = heard.records
     assert record.getMessage() == "job completed"
-    assert getattr(record, "fields", None) == {"attempt": 1, **run.log_fields()}
+    assert getattr(record, "fields", None) == {
+        "attempt": 1, "seconds": 0.5, **run.log_fields(),
+    }  # fmt: skip
     assert stream.getvalue().count("job completed") == 1
 
 
