@@ -106,9 +106,12 @@ _WAITING: deque[PlainLines] = deque()
 
 
 def _write_all() -> None:
-    with suppress(IndexError):
-        while True:
-            _WAITING.popleft().write()
+    for _ in range(len(_WAITING)):
+        try:
+            waiting = _WAITING.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        waiting.write()
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
