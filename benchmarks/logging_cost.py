@@ -3,7 +3,9 @@
     python benchmarks/logging_cost.py [LINES]
 
 - below the level: a line that nobody hears
-- a job's line: as `job completed`, in the job's task, with the job's ids
+- a job's line: with the job's ids, in the job's task
+- a plain line: one of the two that every job has, written alone
+- in a turn: the same, noted with 99 others in one turn of the event loop
 - a line with an error: the same with a text that is searched for prompts, beside 0 and 64 held jobs
   with prompts of 1,000 characters
 - an exception: a traceback of three frames
@@ -11,6 +13,7 @@
 Everything but the writing itself: lines go to a stream that drops them.
 """
 
+import asyncio
 import logging
 import sys
 import time
@@ -64,6 +67,20 @@ def microseconds(line: Callable[[], object], lines: int) -> float:
     return (time.process_time() - began) / lines * 1e6
 
 
+def microseconds_in_turns(line: Callable[[], object], lines: int) -> float:
+    """Return the same where a hundred of them come in one turn of the event loop."""
+
+    async def turns() -> None:
+        for _ in range(lines // 100):
+            for _ in range(100):
+                line()
+            await asyncio.sleep(0)
+
+    began = time.process_time()
+    asyncio.run(turns())
+    return (time.process_time() - began) / (lines // 100 * 100) * 1e6
+
+
 def fail(depth: int) -> None:
     """Raise, some frames down."""
     if depth:
@@ -97,9 +114,10 @@ def main(lines: int) -> None:
         for form in ("text", "json"):
             logs.configure("info", form, Nowhere())  # type: ignore[arg-type]
             with context.lines_of(runs[0]):
-                for name, line in kinds.items():
-                    cost = microseconds(line, lines)
-                    print(f"{held:>3} held   {form:<6}{name:<18}{cost:>8.1f} us", flush=True)
+                costs = {name: microseconds(line, lines) for name, line in kinds.items()}
+                costs["in a turn"] = microseconds_in_turns(kinds["a plain line"], lines)
+            for name, cost in costs.items():
+                print(f"{held:>3} held   {form:<6}{name:<18}{cost:>8.1f} us", flush=True)
 
 
 if __name__ == "__main__":
