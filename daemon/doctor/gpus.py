@@ -62,6 +62,8 @@ def _budgets(settings: Settings, totals: list[int]) -> list[Finding]:
         specs = specs_from(settings.enabled_models)
     except SettingsError as error:
         return [failed("budgets", str(error), "docs/configuration.md: models.<model>")]
+    if not specs:
+        return []  # the settings' own check says so
     misfits = check_fits(specs, devices_from(totals, settings.device))
     if misfits:
         advice = "lower models.<model>.budget_gb, or leave the model out: models.<model>.enabled"

@@ -6,6 +6,24 @@ A value stands for itself, a type or several for any value of that kind.
 from collections.abc import Mapping
 from typing import Any
 
+WORKER_INFO: Mapping[str, Any] = {
+    "worker_type": "pure_inference_engine",
+    "model": "Qwen2.5-7B-Instruct",
+    "capabilities": {
+        "chat": True,
+        "enhancement": True,
+        "generation": True,
+        "hardcoded_prompts": False,
+        "prompt_modification": False,
+        "pure_inference": True,
+    },
+    "architecture": {
+        "template_override_risk": "eliminated",
+        "separation_of_concerns": "complete",
+        "edge_function_control": True,
+    },
+}
+
 PROMPT = "beautiful landscape with mountains"
 SYSTEM = {"role": "system", "content": "System prompt from edge function"}
 USER = {"role": "user", "content": "User message"}
@@ -142,23 +160,7 @@ EXAMPLES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
 SEEN: list[tuple[str, Mapping[str, Any]]] = [
     (
         "/worker/info",
-        {
-            "worker_type": "pure_inference_engine",
-            "model": str,
-            "capabilities": {
-                "chat": True,
-                "enhancement": True,
-                "generation": True,
-                "hardcoded_prompts": False,
-                "prompt_modification": False,
-                "pure_inference": True,
-            },
-            "architecture": {
-                "template_override_risk": "eliminated",
-                "separation_of_concerns": "complete",
-                "edge_function_control": True,
-            },
-        },
+        {**WORKER_INFO, "model": str},
     ),
     (
         "/health",

@@ -11,6 +11,7 @@ from patients import Patient, bad
 from projects import Project
 
 from daemon.doctor.examination import Instruments
+from daemon.job_types import Model
 from daemon.telemetry.gpu import GpuSample
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -59,6 +60,14 @@ async def test_gpus_and_what_fits_them(bare: Patient) -> None:
     assert bad(found)["gpu 0"][0] == "warning"
     assert "Tiny, 16.0 GB, of which 1.0 GB in use, 95 °C" in bad(found)["gpu 0"][1]
     assert "model video: its budget of 20 GB" in bad(found)["budgets"][1]
+
+
+async def test_no_model_is_no_defect_of_the_doctor(bare: Patient) -> None:
+    """The settings are what is wrong."""
+    found = await bare.examined(models={model.value: {"enabled": False} for model in Model})
+
+    assert "no model is enabled" in bad(found)["configuration"][1]
+    assert not bad(found).keys() & {"gpu", "budgets"}
 
 
 async def test_a_port_that_is_taken(bare: Patient) -> None:

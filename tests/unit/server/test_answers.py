@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from aiohttp.test_utils import TestClient
+from api_examples import WORKER_INFO
 
 from daemon.job_types import Model
 from daemon.server.reports import DeviceReport, ModelReport, ModelState, Phase
@@ -56,24 +57,6 @@ STATUS = {
     "security": {
         "template_override_risk": "eliminated",
         "hardcoded_prompts": False,
-        "edge_function_control": True,
-    },
-}
-
-WORKER_INFO = {
-    "worker_type": "pure_inference_engine",
-    "model": "Qwen2.5-7B-Instruct",
-    "capabilities": {
-        "chat": True,
-        "enhancement": True,
-        "generation": True,
-        "hardcoded_prompts": False,
-        "prompt_modification": False,
-        "pure_inference": True,
-    },
-    "architecture": {
-        "template_override_risk": "eliminated",
-        "separation_of_concerns": "complete",
         "edge_function_control": True,
     },
 }
