@@ -1,5 +1,6 @@
 """What the ends of runs are counted as."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from scripted import a_job
 from daemon.job_run import JobRun
 from daemon.jobs import Completed, ErrorCode, Failed, Outcome, Recorded
 from daemon.run_events import RunEvents
+from daemon.telemetry import logs
 from daemon.telemetry.metrics import Metrics
 from daemon.values import RunOutput
 
@@ -67,3 +69,28 @@ def test_memory_of_runs_is_shown_by_model() -> None:
     sample = metrics.registry.get_sample_value
     assert sample("ourvidz_model_peak_bytes", {"model": "wan"}) == 5
     assert sample("ourvidz_out_of_memory_total", {"model": "wan", "during": "run"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event", "level"),
+    [
+        (Completed({}), "job completed", "INFO"),
+        (Failed("no", ErrorCode.GENERATION_FAILED), "job failed", "ERROR"),
+    ],
+)
+@pytest.mark.usefixtures("restored_logging")
+def test_the_log_says_how_long_a_job_took(
+    caplog: pytest.LogCaptureFixture, outcome: Outcome, event: str, level: str
+) -> None:
+    """From when its row was due: all phases, and nothing of what is told beside them."""
+    run = JobRun(a_job(), 0.0, lambda: 1.0)
+    run.timings |= {"queue": 1.0, "vram": 0.0, "running": 2.5, "finishing": 0.25, "engine_x": 9.0}
+    with caplog.at_level("INFO", "daemon.jobs"):
+        logs.configure()
+        logging.getLogger().addHandler(caplog.handler)
+        RunEvents(Metrics(), Foreteller()).run_ended(run, outcome, Recorded.RECORDED)
+
+    [record] = [each for each in caplog.records if each.name == "daemon.jobs"]
+    assert (record.getMessage(), record.levelname) == (event, level)
+    fields = getattr(record, "fields", {})
+    assert (fields["attempt"], fields["seconds"]) == (1, 3.75)

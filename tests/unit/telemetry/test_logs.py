@@ -240,3 +240,16 @@ def test_an_endless_traceback_loses_its_middle() -> None:
 
     assert exception.startswith("Traceback")
     assert len(exception) < 33_000
+
+
+@pytest.mark.parametrize("created", [1764144000.0, 1764144000.007, 1764143999.9995, 0.25])
+def test_a_line_says_when_it_was_written(created: float) -> None:
+    """To the microsecond in JSON, as the standard library does in text; nothing is rounded up."""
+    record = logging.LogRecord("daemon", logging.INFO, "f", 1, "here", None, None)
+    record.created, record.msecs = created, int(created * 1000) % 1000
+
+    text = line_forms.TextFormatter().format(record)
+    shown = json.loads(line_forms.JsonFormatter().format(record))["ts"]
+
+    assert text.startswith(f"{logging.Formatter().formatTime(record)} - ")
+    assert 0 <= created - datetime.fromisoformat(shown).timestamp() < 2e-6
