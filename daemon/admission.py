@@ -84,6 +84,7 @@ class GpuAdmissions:
 
     def __init__(self, scheduler: Scheduler, pool: EngineHands, clock: Clock) -> None:
         self._scheduler = scheduler
+        self.take_charges = scheduler.take_charges
         self._pool = pool
         self._clock = clock
         self._waiting: dict[str, Admission] = {}

@@ -10,6 +10,7 @@ import structlog
 from daemon.admission import GpuAdmissions
 from daemon.answering import Answering, Connected
 from daemon.artifacts.inline import InlineArtifacts
+from daemon.charging import Charging
 from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
 from daemon.engine_events import EngineEvents
 from daemon.engines.factory import LineLog, engine_factory
@@ -102,7 +103,8 @@ def build(
     return Parts(
         store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
         _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
-        foreteller, make_broadcaster(settings, feed, metrics.live), outside,
+        foreteller, Charging(admissions.take_charges, store.charge),
+        make_broadcaster(settings, feed, metrics.live), outside,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A store that is watched: each call is timed and counted, whoever makes it."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -84,6 +84,10 @@ class ObservedStore:
     async def queue_summary(self) -> list[Backlog]:
         """See `JobStore.queue_summary`."""
         return await self._watched("queue_summary", self.store.queue_summary())
+
+    async def charge(self, seconds: Mapping[UUID, float]) -> None:
+        """See `JobStore.charge`."""
+        await self._watched("charge", self.store.charge(seconds))
 
     async def submit(self, job: NewJob) -> Submitted:
         """See `JobDesk.submit`."""

@@ -15,6 +15,7 @@ from tenacity import (
 from daemon.admission import GpuAdmissions
 from daemon.answering import Answering
 from daemon.broadcaster import Broadcaster
+from daemon.charging import Charging
 from daemon.engines.pool import EnginePool
 from daemon.executor import Executor
 from daemon.foretelling import Foreteller
@@ -61,6 +62,7 @@ class Parts:
     proof: ProofOfLife
     sweeps: SweepTimer
     foreteller: Foreteller
+    charging: Charging
     broadcaster: Broadcaster | None
     outside: Outside
 
@@ -74,6 +76,7 @@ class Parts:
             self.sweeps.run(wake),
             self.proof.run(),
             self.foreteller.run(),
+            self.charging.run(),
             *([self.broadcaster.run()] if self.broadcaster else []),
             *self.outside.services(self),
             *(source.run(self._wake_for(source)) for source in self.sources),

@@ -81,6 +81,10 @@ class JobStore(Protocol):
         """Count what is queued and processing, by job type."""
         ...
 
+    async def charge(self, seconds: Mapping[UUID, float]) -> None:
+        """Put users' next jobs so many seconds further behind in the fair order."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections; later calls raise `StoreUnavailableError`."""
         ...

@@ -12,6 +12,7 @@ class FairShares:
     def __init__(self) -> None:
         self._virtual_s = 0.0
         self._finish_s: dict[str, float] = {}
+        self._owed_s: dict[str, float] = {}
 
     def tag(self, user: str | None, seconds: float) -> float:
         """Return the tag of a request that will take so many seconds of a device.
@@ -28,6 +29,17 @@ class FairShares:
         """Charge what a user's request has caused beside its run: a load."""
         if user is not None:
             self._finish_s[user] = max(self._virtual_s, self._finish_s.get(user, 0.0)) + seconds
+            self.owe(user, seconds)
+
+    def owe(self, user: str | None, seconds: float) -> None:
+        """Note seconds that the order of the table, which was made before, knows nothing of."""
+        if user is not None and (user in self._owed_s or len(self._owed_s) < _MANY):
+            self._owed_s[user] = self._owed_s.get(user, 0.0) + seconds
+
+    def take_owed(self) -> dict[str, float]:
+        """Return what users owe the table's order since this was last asked, seconds by user."""
+        owed, self._owed_s = self._owed_s, {}
+        return owed
 
     def started(self, tag: float) -> None:
         """Let virtual time come to the tag of a request that starts; forget who is behind it."""
@@ -38,4 +50,5 @@ class FairShares:
 
 
 _MANY = 1024
-"""Users that are remembered before those that have nothing outstanding are forgotten."""
+"""Users that are remembered before those that have nothing outstanding are forgotten; more than
+these are told nothing to owe, if nobody asks."""

@@ -27,6 +27,17 @@ class Measured:
 NOT_MEASURED = Measured()
 
 
+MUCH = 1.1
+"""A run is charged for being long when it took more than so many times its class's seconds."""
+
+
+def charge_for_length(state: State, run: Run, now: float) -> None:
+    """Charge a run's user for what it took above its class's seconds, however it ended."""
+    took_s, usual_s = now - run.started_s, run.lane.quality.run_s
+    if took_s > MUCH * usual_s:
+        state.shares.owe(run.request.user, took_s - usual_s)
+
+
 def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
     """Learn from a run that is about to be forgotten.
 

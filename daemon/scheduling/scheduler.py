@@ -20,7 +20,12 @@ from daemon.scheduling.commands import (
     UnloadModel,
 )
 from daemon.scheduling.demand import demand_of
-from daemon.scheduling.learning import NOT_MEASURED, Measured, learn_from
+from daemon.scheduling.learning import (
+    NOT_MEASURED,
+    Measured,
+    charge_for_length,
+    learn_from,
+)
 from daemon.scheduling.models import DeviceSpec, ModelSpec
 from daemon.scheduling.policy import IndexPolicy, Policy
 from daemon.scheduling.refusals import Refusals
@@ -75,7 +80,8 @@ class Scheduler:
         self, request_id: str, now: float, measured: Measured = NOT_MEASURED
     ) -> list[Command]:
         """Take back what a run held; raises KeyError if there is no such run."""
-        learn_from(self.state, self.state.runs[request_id], measured, now)
+        learn_from(self.state, run := self.state.runs[request_id], measured, now)
+        charge_for_length(self.state, run, now)
         self.state.end(request_id, now)
         return self._decide(now)
 
@@ -213,6 +219,10 @@ class Scheduler:
     def savings(self, request_id: str) -> int:
         """Return how far a run may go to save memory; raises KeyError if it doesn't run."""
         return self.state.runs[request_id].placement.savings
+
+    def take_charges(self) -> dict[str, float]:
+        """Return what users have taken beside their jobs' usual cost, once; seconds by user."""
+        return self.state.shares.take_owed()
 
     def snapshot(self, now: float) -> SchedulerSnapshot:
         """Return what each device holds, what runs, what waits and why."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -104,6 +104,11 @@ class PostgresStore:
         """Count what is queued and processing, by job type."""
         found = await self._call("select * from public.queue_summary()")
         return [rows.backlog_of(row) for row in found]
+
+    async def charge(self, seconds: Mapping[UUID, float]) -> None:
+        """Put users' next jobs so many seconds further behind in the fair order."""
+        entries = json.dumps(rows.charge_entries(seconds))
+        await self._call("select public.charge_users($1)", entries)
 
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""

@@ -47,6 +47,7 @@ _FUNCTIONS = (
     "sweep_jobs",
     "beat_canary",
     "queue_summary",
+    "charge_users",
     "export_trace",
     "submit_job",
     "read_jobs",
@@ -80,6 +81,11 @@ def is_unmigrated(sqlstate: str, message: str) -> bool:
 def demand_entries(demands: Sequence[Demand]) -> list[dict[str, Any]]:
     """Return the demands as `claim_jobs` reads them."""
     return [{"job_types": list(demand.job_types), "count": demand.count} for demand in demands]
+
+
+def charge_entries(seconds: Mapping[UUID, float]) -> list[dict[str, Any]]:
+    """Return charges as `charge_users` reads them."""
+    return [{"user_id": str(user), "seconds": each} for user, each in seconds.items()]
 
 
 def progress_entries(reports: Sequence[Progress]) -> list[dict[str, Any]]:

@@ -105,6 +105,10 @@ class SupabaseStore:
         """Count what is queued and processing, by job type."""
         return [rows.backlog_of(row) for row in await self._call("queue_summary", {})]
 
+    async def charge(self, seconds: Mapping[UUID, float]) -> None:
+        """Put users' next jobs so many seconds further behind in the fair order."""
+        await self._call("charge_users", {"p_charges": rows.charge_entries(seconds)})
+
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""
         arguments = {

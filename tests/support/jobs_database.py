@@ -35,7 +35,7 @@ class JobsDatabase:
 
     async def reset(self) -> None:
         """Empty the tables and set the clock back."""
-        await self.owner.execute("truncate public.jobs, public.job_runs")
+        await self.owner.execute("truncate public.jobs, public.job_runs, ourvidz.charges")
         await self._set_clock(NOON)
 
     async def pass_time(self, seconds: float) -> None:

@@ -106,6 +106,36 @@ def test_who_pays_for_loads_and_who_cannot(user: str | None) -> None:
     assert shares.tag("a", 1) == (8 if user else 0)
 
 
+def test_what_the_table_is_told_that_users_owe() -> None:
+    """Loads that they caused, and runs that took longer than their kind does; each once."""
+    one = Scheduler([VIDEO], [device(24)], max_pass_over_s=60)
+    usual_s, load_s = VIDEO.qualities["fast"].run_s, VIDEO.load_s
+    one.submit(request("a0", "video", user="a"), 0)
+    one.load_done("video", 0, Loaded(VIDEO.weights_bytes, 0.0), 10)
+    assert one.take_charges() == {"a": load_s}
+
+    one.run_ended("a0", 10 + 1.05 * usual_s)
+    now = 10 + 1.05 * usual_s
+    for name, user in (("b0", "b"), ("nobody", None)):
+        one.submit(request(name, "video", user=user, at=now), now)
+        one.run_ended(name, now := now + 3 * usual_s)
+
+    assert one.take_charges() == {"b": pytest.approx(2 * usual_s)}
+    assert one.take_charges() == {}
+
+
+def test_what_is_owed_is_bounded() -> None:
+    """Where nobody asks for it, it doesn't grow; who is in it already goes on owing."""
+    shares = FairShares()
+    for number in range(2 * _MANY):
+        shares.charge(f"user {number}", 1.0)
+    shares.owe("user 0", 2.0)
+    owed = shares.take_owed()
+
+    assert len(owed) == _MANY
+    assert owed["user 0"] == 3
+
+
 def test_users_with_nothing_outstanding_are_forgotten() -> None:
     """A million users in a year are no million entries."""
     shares = FairShares()
