@@ -132,7 +132,7 @@ def _cost(claim: Claim) -> tuple[int, int, int]:
     Where the model is already, bytes that are left over don't matter, or a claim would change
     devices with whatever loads there, and others would load and go in turn.
     """
-    runs = sum(victim.runs for victim in claim.victims)
+    runs = sum([victim.runs for victim in claim.victims])
     spare = claim.spare_bytes
     if claim.placement.residency in PRESENT:
         spare = min(0, spare)
@@ -148,10 +148,11 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
     if lane.exclusive:
         return _claim_whole(state, lane, place)
     model, ledger = lane.model.name, state.ledgers[place.device]
-    everybody = state.placements_on[place.device]
+    of = ledger.weights_of
+    everybody = state.warm_on[place.device]
     here = [each for each in everybody if each.residency in PRESENT]
     spare = ledger.usable_bytes - ledger.outside_bytes
-    spare -= sum(weights(state, each) for each in everybody if each.residency not in LEAVING)
+    spare -= sum([of(each.model.name) for each in everybody if each.residency not in LEAVING])
     if place not in here:
         # What an engine in the host's memory keeps on the device is part of its weights there.
         kept = weights(state, place) if place.residency is Residency.HOST else 0
@@ -161,8 +162,8 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
     victims = cheapest(state, lane, place, missing, now)
     if victims is None:
         return None
-    spare += sum(weights(state, victim) for victim in victims)
-    spare -= sum(ledger.reserved_by(each.model.name) for each in others if each not in victims)
+    spare += sum([of(victim.model.name) for victim in victims])
+    spare -= sum([ledger.reserved_by(each.model.name) for each in others if each not in victims])
     spare -= _reserved_with(state, lane, place)
     return Claim(lane, place, tuple(victims), spare)
 
@@ -180,8 +181,8 @@ def _claim_whole(state: State, lane: Lane, place: Placement) -> Claim | None:
         return None
     victims = tuple(
         each
-        for each in state.placements_on[place.device]
-        if each is not place and each.residency not in {Residency.COLD, Residency.EVICTING}
+        for each in state.warm_on[place.device]
+        if each is not place and each.residency is not Residency.EVICTING
     )
     return Claim(lane, place, victims, 0)
 

@@ -10,7 +10,7 @@ from daemon.scheduling.estimates import Estimates
 from daemon.scheduling.fairness import FairShares
 from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.models import DeviceSpec, ModelSpec, QualitySpec
-from daemon.scheduling.residency import PRESENT, BackOff, Placement, Residency
+from daemon.scheduling.residency import BackOff, Placement, Residency
 from daemon.scheduling.seconds import ArrivalRate, Durations
 from daemon.scheduling.vram import HostLedger, Ledger
 from daemon.values import AdmissionRequest, Waits
@@ -61,6 +61,9 @@ class Facts:
             device: [self.placements[name, device] for name in self.models]
             for device in self.ledgers
         }
+        self.warm_on: dict[int, list[Placement]] = {device: [] for device in self.ledgers}
+        """Of each device the placements that aren't cold: those that anything can be asked of."""
+        self._present: set[str] = set()
         self._open_lanes()
         self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
@@ -118,13 +121,21 @@ class Facts:
         One that has the device for itself is promised all that there is: it needs as much as the
         table says, whatever was learned.
         """
-        if lane.waiting and not lane.exclusive:
-            return self.estimates.reservation(lane.head().request)
-        return self.estimates.activation(*lane.key)
+        if lane.needed_at != self.changes:
+            lane.needed_at = self.changes
+            if lane.waiting and not lane.exclusive:
+                lane.needed = self.estimates.reservation(lane.head().request)
+            else:
+                lane.needed = self.estimates.activation(*lane.key)
+        return lane.needed
 
     def has_work(self, model: str) -> bool:
         """Whether requests for the model wait, here or in the table."""
-        return any(lane.waiting or lane.unclaimed for lane in self.lanes_by_model[model])
+        return self.backlog_of(model) > 0
+
+    def backlog_of(self, model: str) -> int:
+        """Return how many requests for the model wait, here or in the table."""
+        return sum([lane.waiting + lane.unclaimed for lane in self.lanes_by_model[model]])
 
     def waiting_in(self, model: str, quality: str) -> int:
         """Return how many requests of one class wait."""
@@ -132,7 +143,7 @@ class Facts:
 
     def present(self, model: str) -> bool:
         """Whether the model is loaded, or being loaded, on any device."""
-        return any(placement.residency in PRESENT for placement in self.placements_of[model])
+        return model in self._present
 
     def resident(self, model: str) -> bool:
         """Whether the model is loaded on any device."""
@@ -145,6 +156,10 @@ class Facts:
         if placement.residency is Residency.HOST:
             return self.durations.restore_s(placement.model.name)
         return self.durations.load_s(placement.model.name)
+
+    def quickest_load_s(self, model: str) -> float:
+        """Return the seconds that a load of the model takes where it takes the least, from now."""
+        return min([self.load_s(placement) for placement in self.placements_of[model]])
 
     def ever_fits(self, model: str, quality: str) -> bool:
         """Whether a run of this class could be granted on an otherwise empty device."""
@@ -177,8 +192,7 @@ class Facts:
     def alone(self, placement: Placement) -> bool:
         """Whether nothing but the model, with no run in it, is on the device."""
         return not placement.runs and all(
-            each is placement or each.residency is Residency.COLD
-            for each in self.placements_on[placement.device]
+            each is placement for each in self.warm_on[placement.device]
         )
 
     def _has_it_whole(self, placement: Placement, lane: Lane) -> bool:

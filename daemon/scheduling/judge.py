@@ -44,7 +44,7 @@ class Judge:
     ) -> Claim | None:
         """Return the lane's best claim on a device that no other lane claims, if it is worth it."""
         claimed = tuple(claims)
-        backlog = sum(each.backlog for each in state.lanes_by_model[lane.model.name])
+        backlog = state.backlog_of(lane.model.name)
         no = self._no.get(lane)
         if (
             no is not None
@@ -54,13 +54,14 @@ class Judge:
             and no.claimed == claimed
         ):
             return None
-        claim: Claim | None = None
+        judged: Claim | None = None
         for rough in (True, False):
             claim = self._book.best(state, lane, claims, now, rough=rough)
-            if claim is None or not is_worth(state, claim):
+            if claim is None or (claim is not judged and not is_worth(state, claim)):
                 self._no[lane] = _No(state.shape, claimed, backlog, now + STANDS_S)
                 return None
-        return claim
+            judged = claim
+        return judged
 
     def next_look_s(self, now: float) -> float | None:
         """Return when the first of the answers no longer stands."""

@@ -56,10 +56,13 @@ class Lane:
         "_prioritised",
         "clock",
         "exclusive",
+        "goes_first",
         "interactive",
         "key",
         "lacking",
         "model",
+        "needed",
+        "needed_at",
         "quality",
         "running",
         "since_s",
@@ -91,6 +94,11 @@ class Lane:
         self.lacking = False
         """Whether it lacked its model, or its bytes, when it was last looked at: a note of the
         policy's, made anew in each decision."""
+        self.needed = 0
+        self.needed_at = -1
+        """The bytes of its next run, as they were at that change of the state."""
+        self.goes_first = False
+        """Whether it has the first right to a device: such a note too."""
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
         self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))

@@ -113,7 +113,7 @@ class IndexPolicy:
             if not lane.lacking and (begin := start(state, lane, claims)) is not None:  # 1
                 return begin
             if (claim := self._claim(state, lane, claims, now)) is not None:  # 2
-                spared_s = 0.0 if self._has_first_right(lane, now) else self.linger_s
+                spared_s = 0.0 if lane.goes_first else self.linger_s
                 if (step := pursue(state, claim, now, spared_s)) is not None:
                     return step
                 claims[claim.placement.device] = claim
@@ -158,12 +158,6 @@ class IndexPolicy:
             moments.append(look_s)  # with runs, their ends make us look again
         return min((moment for moment in moments if moment > now), default=None)
 
-    def _overdue(self, lane: Lane, now: float) -> bool:
-        return not lane.running and lane.since_s + self.max_pass_over_s <= now
-
-    def _has_first_right(self, lane: Lane, now: float) -> bool:
-        return lane.interactive or lane.exclusive or self._overdue(lane, now)
-
     def _by_right(self, state: State, now: float) -> list[Lane]:
         """Return the lanes with waiting requests, best right first.
 
@@ -182,7 +176,8 @@ class IndexPolicy:
         running: list[Lane] = []
         for lane in lanes:
             lane.lacking = lacks_more_than_slots(state, lane)
-            if self._overdue(lane, now):
+            lane.goes_first = True
+            if not lane.running and lane.since_s + self.max_pass_over_s <= now:
                 overdue.append(lane)
             elif lane.interactive or lane.exclusive:
                 interactive.append(lane)
@@ -191,6 +186,8 @@ class IndexPolicy:
             else:
                 running.append(lane)
         overdue.sort(key=lambda lane: lane.since_s)
+        for lane in (*lacking, *running):
+            lane.goes_first = False
         interactive.sort(key=lambda lane: lane.head().request.created_s)
         if len(running) > 1:
             running.sort(key=lambda lane: -piece_of(state, lane).rate)
@@ -208,7 +205,7 @@ class IndexPolicy:
         """
         if len(claims) == len(state.ledgers):
             return None
-        if self._has_first_right(lane, now):  # 1
+        if lane.goes_first:  # 1
             return self._book.best(state, lane, claims, now)
         if is_behind(state, lane):  # 2
             return None
@@ -234,8 +231,9 @@ class IndexPolicy:
         shape, until_s = self._none_unused
         if shape == state.shape and now < until_s:
             return False
-        if any(self._unused(state, place, now) for place in state.placements.values()):
-            return True
+        for here in state.warm_on.values():
+            if any(self._unused(state, place, now) for place in here if not place.runs):
+                return True
         self._none_unused = state.shape, now + STANDS_S
         return False
 

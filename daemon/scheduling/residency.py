@@ -59,6 +59,9 @@ PRESENT = frozenset({Residency.LOADING, Residency.RESIDENT})
 AWAY = frozenset({Residency.COLD, Residency.HOST})
 """The weights are elsewhere, and a load may begin."""
 
+HOLDING = PRESENT | {Residency.HOST}
+"""The engine holds bytes of the device, and would give them back if it went."""
+
 LEAVING = frozenset({Residency.OFFLOADING, Residency.EVICTING})
 """The device's bytes are on their way back."""
 

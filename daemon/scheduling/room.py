@@ -21,7 +21,7 @@ def pursue(state: State, claim: Claim, now: float, spared_s: float) -> Command |
     3. The bytes are free: load; who needs the device for itself, only when all others are gone.
     """
     place = claim.placement
-    here = state.placements_on[place.device]
+    here = state.warm_on[place.device]
     idle = [each for each in claim.victims if not each.runs]
     leaving = [each for each in here if each.residency in LEAVING]
     free = state.ledgers[place.device].free_bytes

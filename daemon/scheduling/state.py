@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from daemon.scheduling.facts import Facts, Run
 from daemon.scheduling.lanes import Lane, Waiting
-from daemon.scheduling.residency import Placement, Residency
+from daemon.scheduling.residency import PRESENT, Placement, Residency
 from daemon.values import AdmissionRequest
 
 __all__ = ["Run", "State"]
@@ -38,6 +38,10 @@ class State(Facts):
     def reshaped(self, device: int) -> None:
         """Note that more of a device has changed than that a run began or ended."""
         self.changed(device)
+        here = self.placements_on[device]
+        self.warm_on[device] = [each for each in here if each.residency is not Residency.COLD]
+        warm = [each for some in self.warm_on.values() for each in some]
+        self._present = {each.model.name for each in warm if each.residency in PRESENT}
         self.shapes[device] += 1
         self.shape += 1
 
@@ -163,6 +167,6 @@ class State(Facts):
             del placement.ends_s[request_id]
             placement.runs_by_quality[run.lane.quality.name] -= 1
             placement.idle_since_s = now
-            if not any(each.runs for each in self.placements_on[placement.device]):
+            if not any(each.runs for each in self.warm_on[placement.device]):
                 self.shape += 1
         return run

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import AWAY, LEAVING, PRESENT, Placement, Residency
+from daemon.scheduling.residency import AWAY, HOLDING, LEAVING, Placement, Residency
 from daemon.scheduling.state import State
 
 
@@ -17,11 +17,19 @@ def cheapest(
     """
     if missing <= 0:
         return []
-    others = [each for each in state.placements_on[place.device] if each is not place]
-    here = [each for each in others if each.residency in PRESENT]
-    host = [each for each in others if each.residency is Residency.HOST]
-    if sum(weights(state, each) for each in (*here, *host)) < missing:
+    ledger, held, smallest = state.ledgers[place.device], 0, missing
+    here: list[Placement] = []
+    host: list[Placement] = []
+    for each in state.warm_on[place.device]:
+        if each is place or each.residency not in HOLDING:
+            continue
+        n_bytes = ledger.weights_of(each.model.name)
+        (host if each.residency is Residency.HOST else here).append(each)
+        held, smallest = held + n_bytes, min(smallest, n_bytes)
+    if held < missing:
         return None
+    if len(here) < 2 or held - smallest < missing:  # noqa: PLR2004  there is nothing to choose
+        return fewest(state, [*here, *host], missing)
     missed = {id(each): _missed(state, each, now) for each in here}
 
     def least_busy(each: Placement) -> tuple[float, ...]:
@@ -36,14 +44,11 @@ def cheapest(
     def least_missed(each: Placement) -> tuple[float, ...]:
         return (each.residency is Residency.LOADING, missed[id(each)], each.idle_since_s)
 
-    choices = [
-        fewest(state, [*sorted(here, key=key), *host], missing)
-        for key in ((least_busy, least_missed) if len(here) > 1 else (least_busy,))
-    ]
-    first, last = choices[0], choices[-1]
-    if set(map(id, first)) == set(map(id, last)):
+    first = fewest(state, [*sorted(here, key=least_busy), *host], missing)
+    other = fewest(state, [*sorted(here, key=least_missed), *host], missing)
+    if set(map(id, first)) == set(map(id, other)):
         return first
-    return min(choices, key=lambda victims: _loss(state, lane, place, victims, now))
+    return min((first, other), key=lambda victims: _loss(state, lane, place, victims, now))
 
 
 def _missed(state: State, placement: Placement, now: float) -> float:
@@ -89,17 +94,23 @@ def ready_s(
     """Return when the bytes are expected to be free, once nothing starts in the way."""
     ledger = state.ledgers[place.device]
     missing = bytes_needed(state, lane, place) - ledger.free_bytes
-    ends: list[tuple[float, int]] = []
-    for each in state.placements_on[place.device]:
-        if each.residency in LEAVING or (each in victims and not each.runs):
+    busy: list[tuple[Placement, bool]] = []
+    for each in state.warm_on[place.device]:
+        goes = each in victims
+        if each.residency in LEAVING or (goes and not each.runs):
             missing -= weights(state, each)
-        elif each in victims:
-            held = weights(state, each) + ledger.reserved_by(each.model.name)
-            ends.append((each.drained_s(now), held))
-        else:
-            ends.extend(
-                (at, ledger.reservation(each.model.name, run)) for run, at in each.ends_s.items()
-            )
+        elif each.runs:
+            busy.append((each, goes))
+    if missing <= 0:
+        return now
+    ends: list[tuple[float, int]] = []
+    for each, goes in busy:
+        name = each.model.name
+        reserved = ledger.reserved_by(name)
+        if goes:
+            ends.append((each.drained_s(now), weights(state, each) + reserved))
+        elif reserved:
+            ends.extend((at, ledger.reservation(name, run)) for run, at in each.ends_s.items())
     for at, n_bytes in sorted(ends):
         if missing <= 0:
             break
@@ -116,16 +127,20 @@ def _loss(
     The lane waits until the bytes are free. Who waits for a victim waits for a run of the lane
     and for a load, and whoever is to be expected meanwhile waits for the load.
     """
-    waiting = sum(each.weight * each.backlog for each in state.lanes_by_model[lane.model.name])
+    waiting = _weight_waiting(state, lane.model.name)
     loss = waiting * (ready_s(state, lane, place, victims, now) - now)
     for victim in victims:
         name = victim.model.name
-        lanes = state.lanes_by_model[name]
-        waits = sum(each.weight * each.backlog for each in lanes)
+        waits = _weight_waiting(state, name)
         run_s, load_s = state.durations.run_s(lane.key), back_s(state, victim)
         expected = min(1.0, state.arrivals[name].per_second(now) * run_s)
         loss += waits * (run_s + load_s) + expected * load_s
     return loss
+
+
+def _weight_waiting(state: State, model: str) -> float:
+    lanes = state.lanes_by_model[model]
+    return sum([lane.weight * (lane.waiting + lane.unclaimed) for lane in lanes])
 
 
 def leave_s(state: State, placement: Placement) -> float:
