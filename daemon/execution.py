@@ -193,7 +193,7 @@ class Execution:
         rung: Rung | None = AS_ASKED
         while rung is not None:
             run.enter(Phase.WAITING)
-            run.asks_for_gpu()
+            run.asks_for_gpu(partial(self.admissions.waited, asked.id))
             self._step(run, StepReport(WAITING, 0.0))
             loads = partial(self._step, run, StepReport(LOADING, 0.0))
             async with self.admissions.admit(rung.request(asked), loads) as engine:

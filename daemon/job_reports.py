@@ -41,6 +41,7 @@ def job_reports(parts: "Parts") -> list[dict[str, Any]]:
                 "held_s": round(time.monotonic() - run.claimed_at, 3),
                 "waits_for": why,
                 "waited_s": waiting.waited_s if waiting else run.waits._asdict(),
+                "timings": run.rounded_account(),
                 "estimated_completion": _moment(run),
             }
         )

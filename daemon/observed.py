@@ -13,6 +13,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     StoreRejectedError,
     StoreUnavailableError,
     SweepResult,
@@ -84,6 +85,13 @@ class ObservedStore:
     async def queue_summary(self) -> list[Backlog]:
         """See `JobStore.queue_summary`."""
         return await self._watched("queue_summary", self.store.queue_summary())
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """See `JobStore.foretell`."""
+        call = self.store.foretell(worker_id, forecasts, limit, every_s)
+        return await self._watched("foretell", call)
 
     async def submit(self, job: NewJob) -> Submitted:
         """See `JobDesk.submit`."""

@@ -21,6 +21,7 @@ from daemon.values import (
     EngineEnd,
     Loaded,
     Offloaded,
+    QueueForecast,
     RunOutput,
     StepReport,
     SweepResult,
@@ -79,6 +80,16 @@ class JobStore(Protocol):
 
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""
+        ...
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell queued rows when they should end, by the forecasts of all workers.
+
+        Only those are told to whom it is news, at most `limit`, and nobody within `every_s`
+        seconds of the last time that any worker did. Return how many were.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -286,4 +297,8 @@ class Admissions(Protocol):
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can never be granted.
         """
+        ...
+
+    def waited(self, request_id: str) -> Waits:
+        """Return the seconds that a request has waited so far; nothing if it doesn't wait."""
         ...

@@ -41,6 +41,7 @@ def job_json(job: "ListedJob") -> dict[str, Any]:
         "created_at": row.created_at,
         "started_at": row.started_at,
         "completed_at": row.completed_at,
+        "timings": row.timings,
         "result": row.result,
         "error": row.error,
         "error_code": row.error_code,

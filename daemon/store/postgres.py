@@ -19,6 +19,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -104,6 +105,19 @@ class PostgresStore:
         """Count what is queued and processing, by job type."""
         found = await self._call("select * from public.queue_summary()")
         return [rows.backlog_of(row) for row in found]
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell queued rows when they should end; return how many were told."""
+        [row] = await self._call(
+            "select * from public.foretell_queue($1, $2, $3, $4)",
+            worker_id,
+            json.dumps(rows.forecast_entries(forecasts)),
+            limit,
+            every_s,
+        )
+        return int(row["told"])
 
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""

@@ -17,6 +17,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -104,6 +105,19 @@ class SupabaseStore:
     async def queue_summary(self) -> list[Backlog]:
         """Count what is queued and processing, by job type."""
         return [rows.backlog_of(row) for row in await self._call("queue_summary", {})]
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell queued rows when they should end; return how many were told."""
+        arguments = {
+            "p_worker_id": worker_id,
+            "p_forecasts": rows.forecast_entries(forecasts),
+            "p_limit": limit,
+            "p_every_s": every_s,
+        }
+        [row] = await self._call("foretell_queue", arguments)
+        return int(row["told"])
 
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""

@@ -17,6 +17,7 @@ WORKER_CALLS = [
     "select * from finish_jobs('[]')",
     "select * from sweep_jobs('w', gen_random_uuid(), false)",
     "select * from queue_summary()",
+    "select * from foretell_queue('w', '[]', 25, 2)",
     "select ourvidz_schema_version()",
     "select * from export_trace(now() - interval '1 day', now())",
     "select * from submit_job(gen_random_uuid(), 'chat', '{}')",
