@@ -75,6 +75,10 @@ class GpuAdmissions:
         """Demand nothing more; what was submitted goes on."""
         self._scheduler.drain()
 
+    def resume(self) -> None:
+        """Demand jobs again."""
+        self._scheduler.resume()
+
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits; `demand_changed` is called whenever less does."""
