@@ -7,7 +7,7 @@ for those that run and know their own pace. How many did is reported.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Foreteller:
     clock: Callable[[], float]
     backlog: Callable[[], bool] = lambda: False
     timer: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     waiting: Calibration = field(default_factory=Calibration)
     running: Calibration = field(default_factory=Calibration)
     table: Correction = field(default_factory=Correction)
@@ -85,7 +86,7 @@ class Foreteller:
                 spent_s = await self._try_to_look()
             else:
                 self.last = None
-            await asyncio.sleep(pause_s(spent_s))
+            await self.sleep(pause_s(spent_s))
 
     async def _try_to_look(self) -> float:
         """Make a forecast in slices, and tell it; return the seconds that it took."""
@@ -98,7 +99,7 @@ class Foreteller:
                 if forecast is not None:
                     self.take(forecast)
                     return spent_s
-                await asyncio.sleep(REST_S)
+                await self.sleep(REST_S)
         except Exception:  # noqa: BLE001 -- see below
             # It only foretells: a defect in it must not cost the worker its jobs.
             self.last = None

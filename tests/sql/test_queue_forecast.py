@@ -107,13 +107,13 @@ async def test_only_news_is_written(queue: Queue) -> None:
 async def test_what_is_written_is_bounded(queue: Queue) -> None:
     """At most so many at once, first those who know nothing, and not again within two seconds."""
     jobs = await queue.add(*["video_fast"] * 5)
-    assert await queue.foretell(10, each_s=10, limit=2) == 2
-    assert await queue.told(jobs) == [10, 20, None, None, None]
-    assert await queue.foretell(10, each_s=10, worker="other") == 0
+    assert await queue.foretell(14000, each_s=10, limit=2) == 2
+    assert await queue.told(jobs) == [14000, 14010, None, None, None]
+    assert await queue.foretell(1, each_s=1, worker="other") == 0
     await queue.database.pass_time(3)
 
-    # Both that were told are wrong by now, but the others know nothing.
-    assert await queue.foretell(100, each_s=100, worker="other", limit=2) == 2
+    # Both that were told are quite wrong by now, but the others know nothing.
+    assert await queue.foretell(1, each_s=1, worker="other", limit=2) == 2
     known = [told is not None for told in await queue.told(jobs)]
     assert known == [True, True, True, True, False]
 

@@ -115,9 +115,10 @@ def test_the_account_is_known_at_each_moment() -> None:
 
 def test_who_is_stopped_while_it_waits_keeps_what_it_waited_for() -> None:
     """Afterwards the scheduler doesn't know the job any more."""
-    life = Life()
-    life.asks(switch=2, load=3).passes(5)
-    life.run.interrupt(Interruption.CANCELLED)
+    life, waits = Life(), [Waits(queue=0, vram=0, switch=2, load=3)]
+    life.run.asks_for_gpu(lambda: waits[-1])
+    life.passes(5).run.interrupt(Interruption.CANCELLED)
+    waits.append(NO_WAIT)
     life.enters(Phase.FINISHING).passes(9)
 
     assert life.run.account() == dict.fromkeys(KEYS, 0.0) | {"switch": 2, "load": 3}

@@ -51,6 +51,7 @@ RATIOS: dict[str, Callable[[Draw, int], float]] = {
     # As of runs that know their own pace: the difference is of milliseconds, and it has a trend.
     "close": lambda draw, number: 1 + 0.00002 * number + draw.uniform(-0.001, 0.001),
     "slower and slower": lambda draw, number: 1 + number / 500 + draw.uniform(-0.1, 0.1),
+    "each the slowest so far": lambda _, number: 0.6 * 1.0015**number,
     "rarely late": lambda draw, _: 3.0 if draw.random() < 0.1 else 0.9,
 }
 
@@ -63,7 +64,7 @@ def test_the_promised_share_is_kept_in_the_long_run(how: str) -> None:
         ratio = RATIOS[how](draw, number)
         calibration.observe(10, 10 * calibration.factor, 10 * ratio)
 
-    least = PROMISED_SHARE - 0.04
+    least = PROMISED_SHARE - 0.02
     assert calibration.coverage is not None
     assert least < calibration.coverage < (1 if how == "rarely late" else PROMISED_SHARE + 0.05)
 
