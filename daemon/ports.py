@@ -85,11 +85,7 @@ class JobStore(Protocol):
     async def foretell(
         self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
     ) -> int:
-        """Tell queued rows when they should end, by the forecasts of all workers.
-
-        Only those are told to whom it is news, at most `limit`, and nobody within `every_s`
-        seconds of the last time that any worker did. Return how many were.
-        """
+        """Tell `limit` queued rows their ends, `every_s` after the last ones; return how many."""
         ...
 
     async def aclose(self) -> None:
