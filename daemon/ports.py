@@ -86,7 +86,6 @@ class JobStore(Protocol):
         self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
     ) -> int:
         """Tell `limit` queued rows their ends, `every_s` after the last ones; return how many."""
-        ...
 
     async def aclose(self) -> None:
         """Close connections; later calls raise `StoreUnavailableError`."""
