@@ -76,11 +76,18 @@ class QueueTeller:
 
     async def tell(self) -> None:
         """Pass the last forecast on; one that is empty once, so that it is known to be over."""
-        forecasts = self._forecasts()
+        forecasts = self._try_to_make()
         if not forecasts and not self._telling:
             return
         self._telling = bool(forecasts)
         self.told += await self.store.foretell(self.worker_id, forecasts, LIMIT, LEAST_BETWEEN_S)
+
+    def _try_to_make(self) -> list[QueueForecast]:
+        try:
+            return self._forecasts()
+        except Exception:  # noqa: BLE001 -- as in foretelling: it must cost the worker nothing
+            _log.exception("queued rows are told no expected end")
+            return []
 
     def _forecasts(self) -> list[QueueForecast]:
         last, now = self.foreteller.last, self.clock()

@@ -105,6 +105,18 @@ async def test_an_idle_worker_calls_nobody() -> None:
     assert bench.told == []
 
 
+async def test_a_defect_in_the_forecast_costs_the_worker_nothing() -> None:
+    """Nothing is told, and what was told is over."""
+    bench = Bench()
+    bench.foreteller.last = forecast(110)
+    await bench.teller.tell()
+    odd: Any = None
+    bench.foreteller.last = Forecast(100, {}, {}, {}, {VIDEO: odd, ("chat", "fast"): (odd,)})
+    await bench.teller.tell()
+
+    assert [bool(forecasts) for forecasts in bench.told] == [True, False]
+
+
 async def test_a_database_that_is_away_or_refuses_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
