@@ -271,7 +271,8 @@ class Execution:
         return None
 
     async def _finish(self, run: JobRun, outcome: Outcome) -> Recorded:
-        recorded = await self.recorder.finish(Finish(run.job.claim_id, outcome, dict(run.timings)))
+        timings = {name: round(seconds, 3) for name, seconds in run.timings.items()}
+        recorded = await self.recorder.finish(Finish(run.job.claim_id, outcome, timings))
         if isinstance(outcome, Retry):
             # Nothing announces a row that becomes due.
             self.look_again_in(outcome.delay_s)

@@ -2,10 +2,11 @@
 -- begins anew. Of a worker's timings these are the ones that add up.
 create function ourvidz.account_of(p_timings jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
-    select jsonb_object_agg(t.key, round(t.value::text::numeric, 3))
-    from jsonb_each(case jsonb_typeof(p_timings) when 'object' then p_timings else '{}' end) t
-    where t.key in ('wake_up', 'queue', 'vram', 'switch', 'load', 'run', 'upload')
-        and jsonb_typeof(t.value) = 'number'
+    select nullif(jsonb_strip_nulls(jsonb_build_object(
+        'wake_up', p_timings -> 'wake_up', 'queue', p_timings -> 'queue',
+        'vram', p_timings -> 'vram', 'switch', p_timings -> 'switch',
+        'load', p_timings -> 'load', 'run', p_timings -> 'run', 'upload', p_timings -> 'upload'
+    )), '{}')
 $$;
 
 -- Record how runs ended. Finishes are `[{"claim_id", "outcome", "result", "error", "error_code",

@@ -54,9 +54,9 @@ async def test_the_account_alone_is_no_reason_to_write(database: JobsDatabase) -
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])
 async def test_every_end_keeps_what_adds_up(database: JobsDatabase, outcome: str) -> None:
-    """To the millisecond, and nothing else of what a worker measures."""
+    """And nothing else of what a worker measures."""
     job, claim_id = await claimed(database)
-    measured = {"running": 3.5, "engine_decode": 1.25, "load": 1.23456, "vram": "none"}
+    measured = {"running": 3.5, "engine_decode": 1.25, "load": 1.235, "vram": None}
     await finish(database, claim_id, outcome, SO_FAR | measured)
 
     assert await timings_of(database, job) == SO_FAR | {"load": 1.235}
