@@ -6,11 +6,12 @@ has really ended: when the admission was left and none of its runs is going on a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, assert_never
+from typing import assert_never
 
+from daemon.admission_hands import Clock, EngineHands, Timer
 from daemon.admitted import Admission
 from daemon.jobs import JobError
-from daemon.ports import Engine, KeptEngine
+from daemon.ports import KeptEngine
 from daemon.scheduling.commands import (
     Command,
     LoadModel,
@@ -19,64 +20,21 @@ from daemon.scheduling.commands import (
     StartRun,
     UnloadModel,
 )
-from daemon.scheduling.forecast import Forecast, forecast_of
+from daemon.scheduling.forecast import Foresight, foresee
 from daemon.scheduling.learning import Measured
 from daemon.scheduling.residency import Residency
 from daemon.scheduling.scheduler import Scheduler
 from daemon.scheduling.snapshot import SchedulerSnapshot
-from daemon.values import AdmissionRequest, Demand, EngineEnd, Loaded, Offloaded, RefusedError
-
-
-class Timer(Protocol):
-    """A call that is to come. `asyncio.TimerHandle` fulfils it."""
-
-    def cancel(self) -> None:
-        """Don't call."""
-        ...
-
-
-class Clock(Protocol):
-    """Monotonic seconds and later calls. An asyncio event loop fulfils it."""
-
-    def time(self) -> float:
-        """Return the seconds now."""
-        ...
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call at that moment."""
-        ...
-
-    def call_soon(self, callback: Callable[[], None]) -> object:
-        """Call in the loop's next turn."""
-        ...
-
-
-class EngineHands(Protocol):
-    """What admission needs of `daemon.engines.pool.EnginePool`."""
-
-    def report_to(self, reports: "GpuAdmissions") -> None:
-        """Say who hears of loads, unloads and deaths."""
-        ...
-
-    def engine(self, model: str, device: int) -> Engine:
-        """Return the engine that holds the model."""
-        ...
-
-    def load(self, model: str, device: int) -> None:
-        """Begin to load, from the host's memory if its engine waits there."""
-        ...
-
-    def offload(self, model: str, device: int) -> None:
-        """Begin to move the weights to the host's memory."""
-        ...
-
-    def unload(self, model: str, device: int) -> None:
-        """Begin to unload."""
-        ...
-
-    def adopt(self, kept: KeptEngine) -> None:
-        """Own an engine that is loaded already."""
-        ...
+from daemon.values import (
+    NO_WAIT,
+    AdmissionRequest,
+    Demand,
+    EngineEnd,
+    Loaded,
+    Offloaded,
+    RefusedError,
+    Waits,
+)
 
 
 class GpuAdmissions:
@@ -118,6 +76,10 @@ class GpuAdmissions:
         """Demand nothing more; what was submitted goes on."""
         self._scheduler.drain()
 
+    def resume(self) -> None:
+        """Demand jobs again."""
+        self._scheduler.resume()
+
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits; `demand_changed` is called whenever less does."""
@@ -142,9 +104,19 @@ class GpuAdmissions:
         """Return what each device holds, what runs, what waits and why."""
         return self._scheduler.snapshot(self._clock.time())
 
-    def forecast(self) -> Forecast:
-        """Return when what waits and runs is expected to end, in the clock's seconds."""
-        return forecast_of(self._scheduler, self._clock.time())
+    def waited(self, request_id: str) -> Waits:
+        """Return why a request has waited so far; nothing if it doesn't wait."""
+        waiting = self._scheduler.state.waiting.get(request_id)
+        return NO_WAIT if waiting is None else waiting.waits(self._clock.time())
+
+    @property
+    def backlog(self) -> bool:
+        """Whether jobs of the table are counted that nobody has claimed yet."""
+        return any(lane.unclaimed for lane in self._scheduler.state.lanes)
+
+    def forecast(self) -> Foresight:
+        """Begin to work out when what waits and runs should end, in the clock's seconds."""
+        return foresee(self._scheduler, self._clock.time())
 
     # Events of admissions.
 

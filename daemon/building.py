@@ -26,13 +26,14 @@ from daemon.intake import Intake
 from daemon.job_run import JobRun
 from daemon.job_types import Model
 from daemon.leases import Leases
-from daemon.model_specs import host_bytes_of, specs_from
+from daemon.model_specs import host_bytes_of, job_types_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.observed_artifacts import ObservedArtifacts
 from daemon.outside import Outside, Watcher
 from daemon.parts import Parts
 from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
+from daemon.queue_telling import QueueTeller
 from daemon.resolving import resolver
 from daemon.run_events import RunEvents
 from daemon.scheduling.models import DeviceSpec, check_fits
@@ -71,7 +72,9 @@ def build(
     pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
     leases = _leases(settings, metrics)
     progress = ProgressWriter(store, leases.apply)
-    foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
+    foreteller = Foreteller(
+        admissions.forecast, runs, progress.report, admissions.time, lambda: admissions.backlog
+    )
     events = _events(metrics, foreteller, [feed, *watchers])
     company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
     has_chat = Model.CHAT in settings.enabled_models
@@ -100,10 +103,18 @@ def build(
         wake=wake,
     )
     admissions.demand_changed = wake.set
+    teller = QueueTeller(
+        store=store,
+        worker_id=worker.worker_id,
+        foreteller=foreteller,
+        job_types=job_types_of(specs_from(settings.enabled_models)),
+        takes_jobs=lambda: not (executor.stopping or intake.paused),
+        clock=admissions.time,
+    )
     return Parts(
         store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
         _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
-        foreteller, Charging(admissions.take_charges, store.charge),
+        foreteller, teller, Charging(admissions.take_charges, store.charge),
         make_broadcaster(settings, feed, metrics.live), outside,
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ from daemon.values import (
     RefusedError,
     RunOutput,
     StepReport,
+    Waits,
 )
 from handlers.enhancing import INSTRUCTION, Enhanced, judged, question
 
@@ -78,6 +79,10 @@ class Preparing:
     ) -> AbstractAsyncContextManager[AdmittedEngine]:
         """Wait for a reservation; see `Admissions`."""
         return self._admissions.admit(request, loads)
+
+    def waited(self, request_id: str) -> Waits:
+        """Return why a request has waited so far; see `Admissions`."""
+        return self._admissions.waited(request_id)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Enhancement:
             temperature=self.settings.temperature,
         )
         run.enter(Phase.WAITING)
-        run.asks_for_gpu()
+        run.asks_for_gpu(partial(self.preparing.waited, asked.id))
         step(StepReport(WAITING, 0.0))
         loads = partial(step, StepReport(LOADING, 0.0))
         async with self.preparing.admit(asked, loads) as engine:

@@ -193,7 +193,7 @@ class Execution:
         rung: Rung | None = AS_ASKED
         while rung is not None:
             run.enter(Phase.WAITING)
-            run.asks_for_gpu()
+            run.asks_for_gpu(partial(self.admissions.waited, asked.id))
             self._step(run, StepReport(WAITING, 0.0))
             loads = partial(self._step, run, StepReport(LOADING, 0.0))
             async with self.admissions.admit(rung.request(asked), loads) as engine:
@@ -271,7 +271,8 @@ class Execution:
         return None
 
     async def _finish(self, run: JobRun, outcome: Outcome) -> Recorded:
-        recorded = await self.recorder.finish(Finish(run.job.claim_id, outcome, dict(run.timings)))
+        timings = {name: round(seconds, 3) for name, seconds in run.timings.items()}
+        recorded = await self.recorder.finish(Finish(run.job.claim_id, outcome, timings))
         if isinstance(outcome, Retry):
             # Nothing announces a row that becomes due.
             self.look_again_in(outcome.delay_s)

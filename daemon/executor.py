@@ -45,6 +45,11 @@ class Executor:
     _stopping: bool = False
     _hard: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no more jobs are taken."""
+        return self._stopping
+
     def room(self) -> int:
         """Return how many more jobs of rows may be held."""
         held = len(self._carriers) - self._direct

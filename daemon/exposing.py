@@ -35,7 +35,8 @@ def show_parts(metrics: Metrics, settings: Settings, parts: "Parts") -> None:
     snapshot = parts.admissions.snapshot()
     _show_memory(metrics, snapshot)
     _show_scheduling(metrics, settings, snapshot)
-    metrics.scheduling.ends_kept(parts.foreteller.calibration.coverage)
+    foreteller = parts.foreteller
+    metrics.scheduling.ends_kept(foreteller.kept.coverage, foreteller.table.coverage)
     stats = parts.leases.stats
     metrics.leases_held(parts.leases.held)
     metrics.leases_counted(lost=stats.lost, renew_failures=stats.renew_errors)

@@ -27,6 +27,8 @@ def job_reports(parts: "Parts") -> list[dict[str, Any]]:
         why = None
         if waiting is not None:
             why = lanes[waiting.model, waiting.quality, waiting.interactive, waiting.exclusive]
+            if waiting.ahead:
+                why += f"; {waiting.ahead} of its class go{'es' * (waiting.ahead == 1)} first"
         elif run.phase is Phase.WAITING and request_id not in places and all_shown:
             why = _waits_elsewhere(run)
         reports.append(
@@ -40,7 +42,9 @@ def job_reports(parts: "Parts") -> list[dict[str, Any]]:
                 "device": places.get(request_id),
                 "held_s": round(time.monotonic() - run.claimed_at, 3),
                 "waits_for": why,
+                "ahead": waiting.ahead if waiting else None,
                 "waited_s": waiting.waited_s if waiting else run.waits._asdict(),
+                "timings": run.rounded_account(),
                 "estimated_completion": _moment(run),
             }
         )

@@ -65,6 +65,8 @@ class JobRow:
     created_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
+    timings: Mapping[str, float] | None = None
+    """Where its time went since it was queued, seconds."""
 
     @property
     def finished(self) -> bool:

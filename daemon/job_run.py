@@ -84,6 +84,7 @@ class JobRun:
     _trace: Trace | None = None
     _ids: JobIds | None = None
     _carrier: asyncio.Task[None] | None = None
+    _asking: Callable[[], Waits] | None = None
     _since: float = 0.0
     _preparing: bool = False
     _begun: bool = False
@@ -133,15 +134,24 @@ class JobRun:
         self._since, self._preparing = now, self.preparing
         self.phase = phase
 
-    def asks_for_gpu(self) -> None:
-        """Note that it asks for the GPU, for the first time or again."""
+    def asks_for_gpu(self, waited: Callable[[], Waits] = lambda: NO_WAIT) -> None:
+        """Note that it asks for the GPU, for the first time or again.
+
+        `waited` returns why it has waited so far, as long as it does.
+        """
+        self._asking = waited
         if self.asked_at is None:
             self.asked_at = self.clock()
 
     def waited_for_gpu(self, waited: Waits) -> None:
-        """Add why it had to wait for the GPU, until it was granted or refused."""
+        """Add why it had to wait for the GPU, until it was granted, refused or no longer wanted."""
+        self._asking = None
         self.grants.append((self.clock(), waited))
-        self.waits = Waits(*(a + b for a, b in zip(self.waits, waited, strict=True)))
+        self.waits = self.waits.plus(waited)
+
+    def waits_so_far(self) -> Waits:
+        """Return why it has waited for the GPU, until now."""
+        return self.waits if self._asking is None else self.waits.plus(self._asking())
 
     def account(self) -> dict[str, float]:
         """Return where its time went since the row was due, in seconds that add up.
@@ -150,19 +160,28 @@ class JobRun:
         it asked for the GPU, for being heard of and claimed. What the scheduler doesn't know of
         is the time before it was told: for the right company, see `quarantine`.
         """
-        asked_s = self.asked_at - self.claimed_at if self.asked_at is not None else 0.0
+        waited_s, waits = self._seconds_in(Phase.WAITING), self.waits_so_far()
+        asked_s = waited_s if self.asked_at is None else self.asked_at - self.claimed_at
         heard_s = min(self.job.queued_s, self.open_s)
-        known_s = sum(self.waits)
-        unknown_s = max(0.0, self.timings.get("waiting", 0.0) - asked_s - known_s)
+        unknown_s = max(0.0, waited_s - asked_s - sum(waits))
         return {
             "wake_up": heard_s + asked_s,
-            "queue": self.job.queued_s - heard_s + unknown_s + self.waits.queue,
-            "vram": self.waits.vram,
-            "switch": self.waits.switch,
-            "load": self.waits.load,
-            "run": self.timings.get("running", 0.0),
-            "upload": self.timings.get("uploading", 0.0),
+            "queue": self.job.queued_s - heard_s + unknown_s + waits.queue,
+            "vram": waits.vram,
+            "switch": waits.switch,
+            "load": waits.load,
+            "run": self._seconds_in(Phase.RUNNING),
+            "upload": self._seconds_in(Phase.UPLOADING),
         }
+
+    def rounded_account(self) -> dict[str, float]:
+        """Return the account to the millisecond, for those who read it."""
+        return {name: round(seconds, 3) for name, seconds in self.account().items()}
+
+    def _seconds_in(self, phase: Phase) -> float:
+        """Return how long it was in a phase, the one included that goes on."""
+        going_on_s = self.clock() - self._since if phase is self.phase else 0.0
+        return self.timings.get(phase.value, 0.0) + going_on_s
 
     def begin(self) -> bool:
         """Note that the carrier has begun; return whether the job was interrupted before."""
@@ -174,6 +193,9 @@ class JobRun:
         if self.interruption is not None or self.phase is Phase.FINISHING:
             return
         self.interruption = why
+        if self._asking is not None:
+            # Once it has gone, nobody knows any more what it waited for.
+            self.waited_for_gpu(self._asking())
         # A coroutine that is cancelled before its first step never runs at all, and could not
         # give the job back: it is told by `begin` instead.
         if self._begun and self._carrier is not None:
@@ -192,7 +214,13 @@ class JobRun:
 
     def progress(self) -> Progress:
         """Return the row's progress as it is known now."""
-        return Progress(self.job.claim_id, self.percent, self.last_step, self._expected())
+        return Progress(
+            self.job.claim_id,
+            self.percent,
+            self.last_step,
+            self._expected(),
+            self.rounded_account,
+        )
 
     def _expected(self) -> datetime | None:
         """Return when the job is expected to end; None as long as nothing was foretold."""

@@ -8,7 +8,7 @@ Every write after a claim names its `claim_id`. A claim is never given twice, so
 old one changes nothing: the run is *stale* and its work is thrown away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -96,6 +96,8 @@ class Job:
     priority: int = 0
     caller: str = ""
     """Who asks, where there is no user: the name of an HTTP key."""
+    foretold_s: float | None = field(default=None, compare=False)
+    """In how many seconds, at the claim, its row said that it would end; None: it said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,16 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: `percent` 0 to 100, the step's name, and the expected end."""
+    """How far a run is: `percent` 0 to 100, the step's name, and the expected end.
+
+    `timings` says where the job's time went; it is asked when the report is written.
+    """
 
     claim_id: UUID
     percent: int
     current_step: str
     estimated_completion: datetime | None = None
+    timings: Callable[[], Mapping[str, float]] = field(default=dict, compare=False)
 
 
 class JobError(Exception):

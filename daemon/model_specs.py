@@ -82,6 +82,15 @@ def classes_of(backlog: Iterable[Backlog]) -> dict[tuple[str, str], int]:
     return counts
 
 
+def job_types_of(models: Iterable[ModelSpec]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the job types of each class, (model, quality)."""
+    return {
+        (model.name, quality.name): quality.job_types
+        for model in models
+        for quality in model.qualities.values()
+    }
+
+
 def _job_types(model: Model, quality: Quality) -> tuple[str, ...]:
     return tuple(
         name

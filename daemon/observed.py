@@ -13,6 +13,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     StoreRejectedError,
     StoreUnavailableError,
     SweepResult,
@@ -88,6 +89,13 @@ class ObservedStore:
     async def charge(self, seconds: Mapping[UUID, float]) -> None:
         """See `JobStore.charge`."""
         await self._watched("charge", self.store.charge(seconds))
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """See `JobStore.foretell`."""
+        call = self.store.foretell(worker_id, forecasts, limit, every_s)
+        return await self._watched("foretell", call)
 
     async def submit(self, job: NewJob) -> Submitted:
         """See `JobDesk.submit`."""

@@ -26,6 +26,7 @@ from daemon.observed import ObservedStore
 from daemon.outside import Outside
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
+from daemon.queue_telling import QueueTeller
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
@@ -62,6 +63,7 @@ class Parts:
     proof: ProofOfLife
     sweeps: SweepTimer
     foreteller: Foreteller
+    queue_teller: QueueTeller
     charging: Charging
     broadcaster: Broadcaster | None
     outside: Outside
@@ -77,6 +79,7 @@ class Parts:
             self.proof.run(),
             self.foreteller.run(),
             self.charging.run(),
+            self.queue_teller.run(),
             *([self.broadcaster.run()] if self.broadcaster else []),
             *self.outside.services(self),
             *(source.run(self._wake_for(source)) for source in self.sources),

@@ -21,6 +21,7 @@ from daemon.values import (
     EngineEnd,
     Loaded,
     Offloaded,
+    QueueForecast,
     RunOutput,
     StepReport,
     SweepResult,
@@ -84,6 +85,11 @@ class JobStore(Protocol):
     async def charge(self, seconds: Mapping[UUID, float]) -> None:
         """Put users' next jobs so many seconds further behind in the fair order."""
         ...
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell `limit` queued rows their ends, `every_s` after the last ones; return how many."""
 
     async def aclose(self) -> None:
         """Close connections; later calls raise `StoreUnavailableError`."""
@@ -290,4 +296,8 @@ class Admissions(Protocol):
 
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can never be granted.
         """
+        ...
+
+    def waited(self, request_id: str) -> Waits:
+        """Return the seconds that a request has waited so far; nothing if it doesn't wait."""
         ...

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from daemon.job_types import JOB_TYPES
 from daemon.ports import Admissions, AdmittedEngine
-from daemon.values import AdmissionRequest, Demand
+from daemon.values import AdmissionRequest, Demand, Waits
 
 
 class Quarantine:
@@ -36,6 +36,10 @@ class Quarantine:
         """Wait for the right company, then for a reservation."""
         gate = self._gates[request.model]
         return _Visit(gate, self._admissions.admit(request, loads), alone=request.alone)
+
+    def waited(self, request_id: str) -> Waits:
+        """Return why a request has waited so far, once its company allowed it to."""
+        return self._admissions.waited(request_id)
 
 
 class _Gate:

@@ -35,6 +35,7 @@ class RemoteControl:
         if self.stopping.soft.is_set():
             return _STOPPING
         self.parts.intake.paused = self.parts.answering.paused = True
+        self.parts.admissions.drain()
         self.reports.phase = Phase.DRAINING
         held = len(self.parts.executor.runs)
         _log.info("draining: told from afar", held=held)
@@ -45,6 +46,7 @@ class RemoteControl:
         if self.stopping.soft.is_set():
             return _STOPPING
         self.parts.intake.paused = self.parts.answering.paused = False
+        self.parts.admissions.resume()
         self.reports.phase = Phase.SERVING
         self.parts.intake.wake.set()
         _log.info("taking jobs again: told from afar")

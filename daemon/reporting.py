@@ -104,7 +104,9 @@ class DaemonReports:
             queue=self.queue,
             scheduler=asdict(parts.admissions.snapshot()) if parts else {},
             jobs=job_reports(parts) if parts else (),
-            forecast=parts.foreteller.report_of() if parts else {},
+            forecast=parts.foreteller.report_of() | {"told_rows": parts.queue_teller.told}
+            if parts
+            else {},
             wakeups=parts.proof.states() if parts else {},
             counters=self._counters(),
         )

@@ -85,6 +85,21 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueForecast:
+    """When a worker would end the table's jobs of some types, if it were alone with them.
+
+    Attributes:
+        job_types: of one class of the scheduler, whose jobs stand in one queue.
+        ends_s: seconds from now until the first, the second, … of them ends.
+        each_s: what each further one adds; None: nobody knows.
+    """
+
+    job_types: tuple[str, ...]
+    ends_s: tuple[float, ...]
+    each_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactFile:
     """A result file, as the engine made it."""
 
@@ -259,6 +274,10 @@ class Waits(NamedTuple):
     def since(self, before: "Waits") -> "Waits":
         """Return what has been added since an earlier reading."""
         return Waits(*(now - then for now, then in zip(self, before, strict=True)))
+
+    def plus(self, more: "Waits") -> "Waits":
+        """Return the sum of both."""
+        return Waits(*(one + other for one, other in zip(self, more, strict=True)))
 
 
 NO_WAIT = Waits(0.0, 0.0, 0.0, 0.0)

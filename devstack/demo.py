@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,6 +113,8 @@ class Display:
         state = row["status"]
         if state == "processing":
             state = f"processing: {row.get('current_step') or 'claimed'}"
+        elif state == "queued" and (end := row.get("estimated_completion")):
+            state = f"queued, done by {datetime.fromisoformat(end).astimezone():%H:%M:%S}"
         self._progress.update(self._bars[job_id], completed=row.get("progress") or 0, state=state)
         if state in FINISHED:
             self._progress.stop_task(self._bars[job_id])

@@ -72,6 +72,7 @@ def _waits() -> list[Builder]:
             " stayed within their reservation.",
             [
                 (chosen("ourvidz_eta_coverage_ratio"), "{{instance}} ends"),
+                (chosen("ourvidz_eta_queued_coverage_ratio"), "{{instance}} ends of queued rows"),
                 (
                     "min by (model, quality) (ourvidz_reservation_coverage_ratio{*})",
                     "memory, {{model}} {{quality}}",

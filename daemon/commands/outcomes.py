@@ -41,6 +41,7 @@ def job_json(job: "ListedJob") -> dict[str, Any]:
         "created_at": row.created_at,
         "started_at": row.started_at,
         "completed_at": row.completed_at,
+        "timings": row.timings,
         "result": row.result,
         "error": row.error,
         "error_code": row.error_code,
@@ -77,8 +78,16 @@ def state_of(row: "JobRow") -> str:
         case "failed":
             return f"failed: {row.error_code}: {row.error}"
         case "processing":
-            return f"processing {row.progress} % {row.current_step or ''}".rstrip()
+            return f"processing {row.progress} % {row.current_step or ''}".rstrip() + _until(row)
         case "queued" if row.error:
-            return f"queued again after: {row.error}"
+            return f"queued again after: {row.error}{_until(row)}"
+        case "queued":
+            return f"queued{_until(row)}"
         case status:
             return status
+
+
+def _until(row: "JobRow") -> str:
+    """Say when it should be done, by the clock on the wall: that doesn't change with each look."""
+    end = row.estimated_completion
+    return "" if end is None else f", done by {end.astimezone():%H:%M:%S}"

@@ -4,6 +4,7 @@ Reading order: `models` (what is needed), `vram` (the ledgers), `residency`, `la
 `facts`, `state` and `moves` (all of it, and its changes), `policy` (what to do next) with `claims`,
 `victims`, `room`, `worth`, `judge` and `openings`, `demand`, `scheduler` (events in, commands out),
 `snapshot`. What is learned: `estimates`, `seconds`, `leaks`, `learning`. Why who waits: `reasons`,
-`accounting`. The same core in virtual time: `virtual`, then `forecast` (the live queue) and
-`simulation` (a trace), by which `rivals`, `optimum`, `bound` and `search` are compared.
+`accounting`, `words`. The same core in virtual time: `virtual`, then `forecast` (the live queue;
+`calibration` makes promises of it) and `simulation` (a trace), by which `rivals`, `optimum`,
+`bound` and `search` are compared.
 """

@@ -15,10 +15,10 @@ def account(state: State, claims: Mapping[int, Claim], now: float) -> None:
     claimed = {id(claim.lane): claim for claim in claims.values()}
     for lane in state.lanes:
         if lane.waiting:
-            lane.clock.turn(_reason_of(state, claimed.get(id(lane)), lane, now), now)
+            lane.clock.turn(reason_of(state, claimed.get(id(lane)), lane, now), now)
 
 
-def _reason_of(state: State, claim: Claim | None, lane: Lane, now: float) -> Reason:
+def reason_of(state: State, claim: Claim | None, lane: Lane, now: float) -> Reason:
     """Return what a lane waits for.
 
     1. Its model is being loaded, or can't be for the moment.

@@ -2,12 +2,14 @@
 
 The shipped scheduler decides, on a copy of its state, with what it expects acts to take. Jobs that
 the table still holds take part as far as they are counted, since they compete for the same devices.
-What is expected is a mean; `Calibration` turns it into a promise that a stated share keeps.
+What is expected is a mean; `calibration` turns it into a promise that a stated share keeps.
+
+A long queue takes long to play on. It is played in steps of about a millisecond, between which the
+caller may do something else: the copy doesn't change under it.
 """
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 
 from daemon.scheduling.commands import LoadModel, OffloadModel, UnloadModel
 from daemon.scheduling.residency import Residency
@@ -34,13 +36,32 @@ class Forecast:
     ends_s: Mapping[str, float]
     next_wait_s: Mapping[tuple[str, str], float]
     """What a job of a class would wait that came now: as long as the last one of the table."""
+    table_ends_s: Mapping[tuple[str, str], tuple[float, ...]]
+    """When jobs of the table end, by class (model, quality), in the order of the queue. There may
+    be more jobs of a class than ends: they come later."""
+
+
+Foresight = Generator[None, None, Forecast]
+"""A forecast in the making: it yields after each step, and returns the forecast."""
+
+
+def foresee(scheduler: Scheduler, now: float) -> Foresight:
+    """Play the queue on, step by step; what lies beyond the horizon is left out."""
+    ahead = _Ahead(scheduler.copy(), now)
+    yield
+    yield from ahead.play()
+    return Forecast(now, ahead.starts_s, ahead.ends_s, ahead.next_wait_s(), ahead.table_ends_s())
 
 
 def forecast_of(scheduler: Scheduler, now: float) -> Forecast:
-    """Play the queue on; what lies beyond the horizon is left out."""
-    ahead = _Ahead(scheduler.copy(), now)
-    ahead.play()
-    return Forecast(now, ahead.starts_s, ahead.ends_s, ahead.next_wait_s())
+    """Play the queue on at one go."""
+    steps = foresee(scheduler, now)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            forecast: Forecast = end.value
+            return forecast
 
 
 class _Ahead:
@@ -52,9 +73,9 @@ class _Ahead:
         self._host = VirtualHost(scheduler, self, now)
         self.starts_s: dict[str, float] = {}
         self.ends_s: dict[str, float] = {}
-        self._last: dict[tuple[str, str], str] = {}
+        self._in_table: dict[tuple[str, str], list[str]] = {}
 
-    def play(self) -> None:
+    def play(self) -> Generator[None, None, None]:
         host, state, now = self._host, self._state, self._now
         for request_id, run in state.runs.items():
             ends_s = run.placement.ends_s.get(request_id, now)
@@ -62,8 +83,9 @@ class _Ahead:
             host.end_at(self.ends_s[request_id], request_id)
         self._go_on_moving()
         host.carry_out(host.scheduler.submit_all(self._unclaimed(), now))
+        yield
         while state.waiting and host.step(now + HORIZON_S):
-            pass
+            yield
 
     def _go_on_moving(self) -> None:
         """Let moves that are under way end when they are expected to."""
@@ -94,21 +116,25 @@ class _Ahead:
         for lane in self._state.lanes:
             model, quality = lane.key
             count, lane.unclaimed = min(lane.unclaimed, MOST_PER_CLASS), 0
-            requests += [
-                AdmissionRequest(
-                    f"table {model} {quality} {number}", model, quality, None, self._now
-                )
-                for number in range(count)
-            ]
             if count:
-                self._last[lane.key] = requests[-1].id
+                names = [f"table {model} {quality} {number}" for number in range(count)]
+                self._in_table[lane.key] = names
+                requests += [
+                    AdmissionRequest(name, model, quality, None, self._now) for name in names
+                ]
         return requests
 
     def next_wait_s(self) -> dict[tuple[str, str], float]:
         return {
-            key: max(0.0, self.starts_s[name] - self._now)
-            for key, name in self._last.items()
-            if name in self.starts_s
+            key: max(0.0, self.starts_s[names[-1]] - self._now)
+            for key, names in self._in_table.items()
+            if names[-1] in self.starts_s
+        }
+
+    def table_ends_s(self) -> dict[tuple[str, str], tuple[float, ...]]:
+        return {
+            key: tuple(sorted(self.ends_s[name] for name in names if name in self.ends_s))
+            for key, names in self._in_table.items()
         }
 
     def run_s(self, request_id: str) -> float:
@@ -135,42 +161,3 @@ class _Ahead:
 
     def refused(self, request_id: str) -> None:
         self.starts_s.pop(request_id, None)
-
-
-PROMISED_SHARE = 0.8
-"""So large a share of jobs shall have ended by the moment that they were first told."""
-
-_WINDOW = 200
-_ENOUGH = 10
-
-
-@dataclass
-class Calibration:
-    """Turns expected seconds into promised ones by how earlier promises fared.
-
-    A promise is the expected time times a factor: the `PROMISED_SHARE` quantile of what jobs took
-    of what was expected when they were claimed.
-    """
-
-    _ratios: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
-    promised: int = 0
-    kept: int = 0
-
-    @property
-    def factor(self) -> float:
-        """By what expected seconds are multiplied."""
-        if len(self._ratios) < _ENOUGH:
-            return 1.25
-        values = sorted(self._ratios)
-        return min(4.0, max(0.5, values[int(PROMISED_SHARE * (len(values) - 1))]))
-
-    @property
-    def coverage(self) -> float | None:
-        """The share of promises that were kept; None before there are any."""
-        return self.kept / self.promised if self.promised else None
-
-    def observe(self, expected_s: float, promised_s: float, took_s: float) -> None:
-        """Take how long a job took of what was expected and promised when it was claimed."""
-        self._ratios.append(took_s / max(0.1, expected_s))
-        self.promised += 1
-        self.kept += took_s <= promised_s

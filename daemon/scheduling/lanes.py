@@ -126,6 +126,10 @@ class Lane:
             heapq.heappop(self._heap)
         return self._heap[0][-1]
 
+    def first(self, count: int = 100) -> list[Waiting]:
+        """Return those who are next, in order."""
+        return [entry[-1] for entry in heapq.nsmallest(count, self._heap) if not entry[-1].gone]
+
     def remove(self, waiting: Waiting) -> None:
         """Take a request out: it starts, is refused or was withdrawn."""
         waiting.gone = True

@@ -189,6 +189,10 @@ class Scheduler:
         """Ask for no more jobs; what was submitted goes on."""
         self._draining = True
 
+    def resume(self) -> None:
+        """Ask for jobs again."""
+        self._draining = False
+
     # Questions.
 
     def knows(self, request_id: str) -> bool:
@@ -227,7 +231,8 @@ class Scheduler:
     def snapshot(self, now: float) -> SchedulerSnapshot:
         """Return what each device holds, what runs, what waits and why."""
         self.account(now)
-        return snapshot_of(self.state, now, draining=self._draining)
+        claims = self._policy.claims(self.state, now)
+        return snapshot_of(self.state, claims, now, draining=self._draining)
 
     def copy(self) -> "Scheduler":
         """Return one that is in the same state, decides alike and learns nothing."""

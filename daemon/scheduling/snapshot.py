@@ -1,7 +1,10 @@
 """What an operator sees of the scheduler: plain values, made for `/status`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from daemon.scheduling.accounting import reason_of
+from daemon.scheduling.claims import Claim
 from daemon.scheduling.lanes import Lane, Waiting
 from daemon.scheduling.reasons import Reason
 from daemon.scheduling.residency import Placement, Residency
@@ -63,6 +66,8 @@ class WaitingSnapshot:
     quality: str
     interactive: bool
     exclusive: bool
+    ahead: int | None
+    """How many of its class go before it, which users take in turn; None: more than are shown."""
     waited_s: dict[str, float]
 
 
@@ -70,7 +75,8 @@ class WaitingSnapshot:
 class LaneSnapshot:
     """Requests that wait: how many, how long the oldest has (seconds), and why.
 
-    `in_table` are jobs of the class that nobody has claimed yet, as they were last counted.
+    `in_table` are jobs of the class that nobody has claimed yet, as they were last counted; of a
+    class that waits there alone `oldest_s` isn't known, and is 0.
     """
 
     model: str
@@ -142,15 +148,23 @@ class SchedulerSnapshot:
     draining: bool
 
 
-def snapshot_of(state: State, now: float, *, draining: bool) -> SchedulerSnapshot:
-    """Describe the state at `now`."""
+def snapshot_of(
+    state: State, claims: Mapping[int, Claim], now: float, *, draining: bool
+) -> SchedulerSnapshot:
+    """Describe the state at `now`; lanes' clocks say why they wait."""
     waiting = list(state.waiting.values())[:MOST_WAITING]
+    ahead = {id(each): number for lane in state.lanes for number, each in enumerate(lane.first())}
     return SchedulerSnapshot(
         devices=tuple(_device(state, device, now) for device in state.ledgers),
         host_capacity_bytes=state.host.capacity_bytes,
         host_free_bytes=state.host.free_bytes,
-        lanes=tuple(_lane(state, lane, now) for lane in state.lanes if lane.waiting),
-        waiting=tuple(_waiting(each, now) for each in waiting),
+        lanes=tuple(_lane(state, lane, claims, now) for lane in state.lanes if lane.waiting)
+        + tuple(
+            _in_table(state, lane, claims, now, draining=draining)
+            for lane in state.lanes
+            if lane.unclaimed and not lane.waiting
+        ),
+        waiting=tuple(_waiting(each, ahead.get(id(each)), now) for each in waiting),
         back_offs=tuple(
             BackOffSnapshot(model, each.failures, each.message, max(0.0, each.until_s - now))
             for model, each in state.back_offs.items()
@@ -216,7 +230,7 @@ def _run(run: Run, placement: Placement, now: float) -> RunSnapshot:
     )
 
 
-def _waiting(waiting: Waiting, now: float) -> WaitingSnapshot:
+def _waiting(waiting: Waiting, ahead: int | None, now: float) -> WaitingSnapshot:
     request = waiting.request
     waited_s = {name: round(value, 3) for name, value in waiting.waits(now)._asdict().items()}
     return WaitingSnapshot(
@@ -225,6 +239,7 @@ def _waiting(waiting: Waiting, now: float) -> WaitingSnapshot:
         request.quality,
         request.interactive,
         request.exclusive,
+        ahead,
         waited_s,
     )
 
@@ -240,7 +255,7 @@ def _moves(state: State, model: str) -> MovesSnapshot:
     )
 
 
-def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
+def _lane(state: State, lane: Lane, claims: Mapping[int, Claim], now: float) -> LaneSnapshot:
     return LaneSnapshot(
         model=lane.model.name,
         quality=lane.quality.name,
@@ -250,5 +265,30 @@ def _lane(state: State, lane: Lane, now: float) -> LaneSnapshot:
         in_table=lane.unclaimed,
         oldest_s=now - min(waiting.submitted_s for waiting in lane),
         reason=lane.clock.reason,
-        why=why(state, lane, now),
+        why=why(state, lane, lane.clock.reason, claims, now),
+    )
+
+
+def _in_table(
+    state: State, lane: Lane, claims: Mapping[int, Claim], now: float, *, draining: bool
+) -> LaneSnapshot:
+    """Describe a class of which jobs wait in the table alone."""
+    reason = reason_of(state, None, lane, now)
+    starts = any(state.may_start(place, lane) for place in state.placements_of[lane.model.name])
+    if draining:
+        words = "not claimed: the worker drains"
+    elif starts and not any(claim.lane is not lane for claim in claims.values()):
+        words = "about to be claimed"
+    else:
+        words = f"not claimed before it could start: {why(state, lane, reason, claims, now)}"
+    return LaneSnapshot(
+        model=lane.model.name,
+        quality=lane.quality.name,
+        interactive=lane.interactive,
+        exclusive=lane.exclusive,
+        waiting=0,
+        in_table=lane.unclaimed,
+        oldest_s=0.0,
+        reason=reason,
+        why=words,
     )

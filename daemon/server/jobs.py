@@ -61,6 +61,7 @@ def job_answer(row: JobRow) -> dict[str, Any]:
         "created_at": _moment(row.created_at),
         "started_at": _moment(row.started_at),
         "completed_at": _moment(row.completed_at),
+        "timings": row.timings,
     }
 
 

@@ -126,8 +126,10 @@ class StatusReply(Reply):
     model_details: dict[str, Any]
     devices: list[dict[str, Any]]
     scheduler: dict[str, Any] = Field(description="its snapshot, as it is")
-    jobs: list[dict[str, Any]] = Field(description="those that are held")
-    forecast: dict[str, Any]
+    jobs: list[dict[str, Any]] = Field(
+        description="those that are held: where each is, where its time went, why it waits"
+    )
+    forecast: dict[str, Any] = Field(description="how promised ends fared, by kind of job")
     wakeups: dict[str, Any] = Field(description="each source's state")
     store: dict[str, Any] | None
     leases: dict[str, Any]

@@ -219,6 +219,7 @@ class JobReply(Reply):
     created_at: AwareDatetime | None
     started_at: AwareDatetime | None
     completed_at: AwareDatetime | None
+    timings: Timings | None = Field(description="since it was queued, as far as it has come")
 
 
 class CancelReply(Reply):

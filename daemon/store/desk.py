@@ -48,6 +48,7 @@ def _job_row(row: Row) -> JobRow:
         created_at=_moment(row["created_at"]),
         started_at=_moment(row["started_at"]),
         completed_at=_moment(row["completed_at"]),
+        timings=_result(row["timings"]),
     )
 
 

@@ -19,6 +19,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -109,6 +110,19 @@ class PostgresStore:
         """Put users' next jobs so many seconds further behind in the fair order."""
         entries = json.dumps(rows.charge_entries(seconds))
         await self._call("select public.charge_users($1)", entries)
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell queued rows when they should end; return how many were told."""
+        [row] = await self._call(
+            "select * from public.foretell_queue($1, $2, $3, $4)",
+            worker_id,
+            json.dumps(rows.forecast_entries(forecasts)),
+            limit,
+            every_s,
+        )
+        return int(row["told"])
 
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""

@@ -28,7 +28,7 @@ from daemon.jobs import (
     Retry,
 )
 from daemon.traces import Arrival
-from daemon.values import Backlog, Canary, Demand, SweepResult
+from daemon.values import Backlog, Canary, Demand, QueueForecast, SweepResult
 
 
 class Row(Protocol):
@@ -48,6 +48,7 @@ _FUNCTIONS = (
     "beat_canary",
     "queue_summary",
     "charge_users",
+    "foretell_queue",
     "export_trace",
     "submit_job",
     "read_jobs",
@@ -98,8 +99,21 @@ def progress_entries(reports: Sequence[Progress]) -> list[dict[str, Any]]:
             "estimated_completion": (
                 report.estimated_completion and report.estimated_completion.isoformat()
             ),
+            "timings": report.timings(),
         }
         for report in reports
+    ]
+
+
+def forecast_entries(forecasts: Sequence[QueueForecast]) -> list[dict[str, Any]]:
+    """Return the forecasts as `foretell_queue` reads them."""
+    return [
+        {
+            "job_types": list(each.job_types),
+            "ends_s": [round(end_s, 1) for end_s in each.ends_s],
+            "each_s": each.each_s,
+        }
+        for each in forecasts
     ]
 
 
@@ -201,6 +215,7 @@ def job_of(row: Row) -> Job:
         engine_losses=row["engine_losses"],
         queued_s=row["queued_s"],
         priority=row["priority"],
+        foretold_s=row["foretold_s"],
     )
 
 

@@ -17,6 +17,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     SchemaMismatchError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -108,6 +109,19 @@ class SupabaseStore:
     async def charge(self, seconds: Mapping[UUID, float]) -> None:
         """Put users' next jobs so many seconds further behind in the fair order."""
         await self._call("charge_users", {"p_charges": rows.charge_entries(seconds)})
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        """Tell queued rows when they should end; return how many were told."""
+        arguments = {
+            "p_worker_id": worker_id,
+            "p_forecasts": rows.forecast_entries(forecasts),
+            "p_limit": limit,
+            "p_every_s": every_s,
+        }
+        [row] = await self._call("foretell_queue", arguments)
+        return int(row["told"])
 
     async def submit(self, job: NewJob) -> Submitted:
         """Add a job, unless there is one of that id."""

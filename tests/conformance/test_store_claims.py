@@ -17,7 +17,7 @@ from daemon.jobs import (
     Progress,
 )
 from daemon.ports import JobStore
-from daemon.values import Backlog, Demand
+from daemon.values import Backlog, Demand, QueueForecast
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -232,6 +232,20 @@ async def test_queue_summary_counts_by_job_type(store: JobStore, database: JobsD
         Backlog("video_high", 1, 0, None),
         Backlog("wan_image_fast", 0, 1, None),
     ] == await store.queue_summary()
+
+
+async def test_queued_rows_are_foretold(store: JobStore, database: JobsDatabase) -> None:
+    """By a forecast, once within the time between two; the claim says what is left of it."""
+    await database.owner.execute("truncate ourvidz.forecasts, ourvidz.foretold")
+    await database.insert("chat")
+    await database.pass_time(10)
+    forecasts = [QueueForecast(("chat", "enhance", "generate"), (30.04,), None)]
+
+    assert await store.foretell("w", forecasts, 25, 2.0) == 1
+    assert await store.foretell("w", [], 25, 2.0) == 0
+    await database.pass_time(10)
+    [job] = await claim(store)
+    assert job.foretold_s == 20
 
 
 async def test_a_claim_says_how_long_ago_its_hint_was_due(

@@ -100,7 +100,9 @@ async def test_a_row_is_read_through_its_life(store: Database, database: JobsDat
     await database.pass_time(5)
     [claimed] = await claim(store, "sdxl_image_fast")
     expected = NOON + timedelta(seconds=60)
-    await store.progress([Progress(claimed.claim_id, 45, "generating_image", expected)])
+    so_far = {"wake_up": 0.25, "queue": 4.75, "run": 3.5}
+    report = Progress(claimed.claim_id, 45, "generating_image", expected, lambda: so_far)
+    await store.progress([report])
     running = (await store.look([job.id]))[job.id]
     assert (running.status, running.progress, running.current_step, running.attempts) == (
         "processing", 45, "generating_image", 1
@@ -110,15 +112,20 @@ async def test_a_row_is_read_through_its_life(store: Database, database: JobsDat
         NOON + timedelta(seconds=5),
     )
     assert isinstance(running.started_at, datetime)
+    assert running.timings == so_far
     assert not running.finished
 
     result = {"image_url": "https://x/y.png", "metadata": {"seed": 2**60, "f": 1.5}}
-    await store.finish([Finish(claimed.claim_id, Completed(result))])
+    whole = so_far | {"run": 5.125}
+    # What isn't part of the sum stays in the run alone.
+    timings = whole | {"waiting": 5.0, "engine_decode": 1.0}
+    await store.finish([Finish(claimed.claim_id, Completed(result), timings)])
     done = (await store.look([job.id]))[job.id]
     assert (done.status, done.progress, done.result, done.finished) == (
         "completed", 100, result, True
     )  # fmt: skip
     assert done.completed_at == NOON + timedelta(seconds=5)
+    assert done.timings == whole
 
 
 async def test_an_error_is_read_with_its_code(store: Database, database: JobsDatabase) -> None:

@@ -31,9 +31,9 @@ async def test_browser_cannot_write_what_the_server_owns(
     job_id = await browser.fetchval(
         "insert into jobs (user_id, job_type, metadata, progress, current_step, result, error, "
         "error_code, attempts, max_attempts, created_at, started_at, completed_at, "
-        "cancel_requested_at, estimated_completion, fair_tag, priority, run_after) "
+        "cancel_requested_at, estimated_completion, timings, fair_tag, priority, run_after) "
         "values ($1, 'chat', '{}', 99, 'done', '{}', 'e', 'c', -50, 1000, $2, $2, $2, $2, $2, "
-        "-1000, 99, $2) returning id",
+        "'{}', -1000, 99, $2) returning id",
         ALICE, LONG_AGO,
     )  # fmt: skip
 
@@ -42,8 +42,8 @@ async def test_browser_cannot_write_what_the_server_owns(
         "status": "queued", "progress": 0, "current_step": None, "result": None, "error": None,
         "error_code": None, "attempts": 0, "max_attempts": 10, "created_at": NOON,
         "started_at": None, "completed_at": None, "cancel_requested_at": None,
-        "estimated_completion": None, "fair_tag": 0.0, "priority": 0, "run_after": NOON,
-        "updated_at": NOON,
+        "estimated_completion": None, "timings": None, "fair_tag": 0.0, "priority": 0,
+        "run_after": NOON, "updated_at": NOON,
     }  # fmt: skip
     assert {name: row[name] for name in expected} == expected
 

@@ -18,6 +18,7 @@ WORKER_CALLS = [
     "select * from sweep_jobs('w', gen_random_uuid(), false)",
     "select * from queue_summary()",
     "select charge_users('[]')",
+    "select * from foretell_queue('w', '[]', 25, 2)",
     "select ourvidz_schema_version()",
     "select * from export_trace(now() - interval '1 day', now())",
     "select * from submit_job(gen_random_uuid(), 'chat', '{}')",

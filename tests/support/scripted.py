@@ -17,6 +17,7 @@ from daemon.values import (
     Backlog,
     Canary,
     Demand,
+    QueueForecast,
     RunOutput,
     StepReport,
     SweepResult,
@@ -52,6 +53,8 @@ class ScriptedStore:
     renewed: list[list[UUID]] = field(default_factory=list)
     reported: list[list[Progress]] = field(default_factory=list)
     sweeps_asked: list[bool] = field(default_factory=list)
+    told: list[int | Exception] = field(default_factory=list)
+    foretold: list[tuple[str, list[QueueForecast], int, float]] = field(default_factory=list)
     claimed_empty: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
 
@@ -87,6 +90,12 @@ class ScriptedStore:
 
     async def queue_summary(self) -> list[Backlog]:
         return []
+
+    async def foretell(
+        self, worker_id: str, forecasts: Sequence[QueueForecast], limit: int, every_s: float
+    ) -> int:
+        self.foretold.append((worker_id, list(forecasts), limit, every_s))
+        return int(_answer(self.told, 0))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -147,6 +156,8 @@ class OpenAdmissions:
     inside: int = 0
     requests: list[AdmissionRequest] = field(default_factory=list)
     refusals: list[JobError | None] = field(default_factory=list)
+    waits: Waits = NO_WAIT
+    """What everybody has waited for who waits at the gate."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -165,6 +176,9 @@ class OpenAdmissions:
             yield self.engine
         finally:
             self.inside -= 1
+
+    def waited(self, request_id: str) -> Waits:
+        return self.waits
 
 
 @dataclass

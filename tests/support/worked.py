@@ -92,7 +92,7 @@ def _model(metrics: Metrics, model: str) -> None:
         engines.out_of_memory(model, during)
     scheduling.waiting({(model, quality): (2, 30.0) for quality in QUALITY.values})
     scheduling.memory_kept(model, "fast", 0.99)
-    scheduling.ends_kept(0.9)
+    scheduling.ends_kept(0.9, 0.8)
     for move in MOVE.values:
         scheduling.move_expected(model, move, 1.0)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from daemon.commands.following import follow
+from daemon.commands.outcomes import state_of
 from daemon.commands.running import UserError
 from daemon.commands.watching import _Look, watch_all
 from daemon.job_rows import JobRow
@@ -108,3 +110,20 @@ async def test_all_are_watched_through_an_outage(capsys: pytest.CaptureFixture[s
     ]
     with pytest.raises(StoreUnavailableError):
         await watch_all(Desk(AWAY), as_json=False, timeout_s=None, poll_s=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "queued, done by "),
+        ({"error": "the network is away"}, "queued again after: the network is away, done by "),
+        ({"status": "processing", "progress": 7}, "processing 7 %, done by "),
+    ],
+)
+def test_what_is_foretold_is_said(changes: dict[str, Any], words: str) -> None:
+    """As a time of the day where the command runs: it stays the same from look to look."""
+    end = datetime(2026, 3, 1, 12, 5, 30, tzinfo=UTC)
+    row = replace(JOB.row, **changes)
+
+    assert state_of(replace(row, estimated_completion=end)) == f"{words}{end.astimezone():%H:%M:%S}"
+    assert "done by" not in state_of(row)

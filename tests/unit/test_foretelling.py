@@ -1,16 +1,16 @@
 """Promised ends: what rows are told, when they are told again, and what promises learn from."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import pytest
 from scripted import a_job
 
-from daemon.foretelling import Foreteller, pause_s
+from daemon.foretelling import SLICE_S, Foreteller, pause_s
 from daemon.job_run import JobRun, Phase
 from daemon.jobs import Cancelled, Completed, ErrorCode, Failed, Outcome, Progress, Released
-from daemon.scheduling.forecast import Forecast
+from daemon.scheduling.forecast import Forecast, Foresight
 
 FACTOR = 1.25
 UPLOAD_S = 0.5
@@ -25,13 +25,31 @@ class Bench:
         self.left_s: dict[str, float] = {}
         self.told: list[Progress] = []
         self.error: Exception | None = None
-        self.foreteller = Foreteller(self.forecast, self.runs, self.told.append, lambda: self.now)
+        self.backlog = False
+        self.spent_s = 0.0
+        self.steps = 0
+        self.foreteller = Foreteller(
+            self.foresee,
+            self.runs,
+            self.told.append,
+            lambda: self.now,
+            lambda: self.backlog,
+            lambda: self.spent_s,
+            lambda _: asyncio.sleep(0),
+        )
 
-    def forecast(self) -> Forecast:
+    def foresee(self) -> Foresight:
+        """Make a forecast in so many steps, each of which takes a millisecond."""
+        for _ in range(self.steps):
+            self.spent_s += 0.001
+            yield
         if self.error is not None:
             raise self.error
+        return self.forecast()
+
+    def forecast(self) -> Forecast:
         ends_s = {name: self.now + left_s for name, left_s in self.left_s.items()}
-        return Forecast(self.now, {}, ends_s, {("video", "fast"): 12.34})
+        return Forecast(self.now, {}, ends_s, {("video", "fast"): 12.34}, {})
 
     def holds(self, left_s: float | None = None, phase: Phase = Phase.RUNNING) -> JobRun:
         """Hold another job, of which the forecast says so much."""
@@ -45,7 +63,7 @@ class Bench:
         """Look ahead, the forecast having changed to this; return who was told something."""
         self.left_s |= {str(claim_id): value for claim_id, value in (left_s or {}).items()}
         self.told.clear()
-        self.foreteller.look()
+        self.foreteller.take(self.forecast())
         return [progress.claim_id for progress in self.told]
 
     def ends(self, run: JobRun, outcome: Outcome | None = None) -> None:
@@ -118,7 +136,7 @@ def test_the_first_promise_counts() -> None:
     bench.now += 30
     bench.ends(run, Completed({}))
 
-    calibration = bench.foreteller.calibration
+    calibration = bench.foreteller.kept
     assert (calibration.promised, calibration.kept, calibration.coverage) == (1, 0, 0.0)
 
 
@@ -131,11 +149,11 @@ def test_only_completed_jobs_keep_or_break_promises(outcome: Outcome | None) -> 
     bench, run = of_one_job(10)
     bench.now += 1
     bench.ends(run, outcome)
-    assert bench.foreteller.calibration.coverage is None
+    assert bench.foreteller.kept.coverage is None
 
     bench.runs[str(run.job.claim_id)] = run
     bench.ends(run, Completed({}))
-    assert bench.foreteller.calibration.promised == 0
+    assert bench.foreteller.kept.promised == 0
 
 
 def test_promises_learn_from_what_jobs_took() -> None:
@@ -148,7 +166,7 @@ def test_promises_learn_from_what_jobs_took() -> None:
         bench.ends(run, Completed({}))
     report = bench.foreteller.report_of()
     assert (report["promised"], report["kept"], report["coverage"]) == (10, 0, 0.0)
-    assert report["factor"] == 2
+    assert report["running"]["factor"] == 2
 
     late = bench.holds(10)
     bench.looks()
@@ -176,11 +194,11 @@ def test_uploads_are_expected_as_they_were_seen() -> None:
 def test_the_report_says_what_the_tables_jobs_will_wait() -> None:
     """By class; nothing before the first look, and no coverage without a completed job."""
     bench = Bench()
-    assert bench.foreteller.report_of() == {
-        "promised": 0,
-        "kept": 0,
-        "coverage": None,
-        "factor": FACTOR,
+    nothing = {"promised": 0, "kept": 0, "coverage": None, "factor": FACTOR}
+    assert bench.foreteller.report_of() == nothing | {
+        "waiting": nothing,
+        "running": nothing,
+        "table": nothing,
         "table_waits_s": {},
     }
     bench.looks()
@@ -192,13 +210,87 @@ def test_forecasts_of_long_queues_come_less_often() -> None:
     assert [pause_s(took_s) for took_s in (0, 0.001, 0.02, 0.1)] == [1, 1, 1, 5]
 
 
+async def until(met: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if met():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it doesn't come")
+
+
+async def test_a_long_forecast_is_made_in_slices() -> None:
+    """Nobody waits for more than one of them, and it counts with all of them."""
+    bench = Bench()
+    run = bench.holds(10)
+    bench.steps = 100
+    before_s, longest_s, rests = 0.0, 0.0, 0
+    looking = asyncio.create_task(bench.foreteller.run())
+
+    def looked() -> bool:
+        nonlocal before_s, longest_s, rests
+        longest_s = max(longest_s, bench.spent_s - before_s)
+        rests += bench.spent_s > before_s
+        before_s = bench.spent_s
+        return run.ends_at is not None
+
+    await until(looked)
+    looking.cancel()
+
+    assert longest_s < SLICE_S + 0.0015
+    assert rests >= 20
+    assert bench.spent_s >= 0.1
+
+
+async def test_who_only_waits_in_the_table_is_foreseen_too() -> None:
+    """While nothing is held and nothing waits nobody looks, and the last forecast is forgotten."""
+    bench = Bench()
+    bench.backlog = True
+    service = asyncio.create_task(bench.foreteller.run())
+    await until(lambda: bench.foreteller.last is not None)
+    service.cancel()
+    bench.backlog = False
+    service = asyncio.create_task(bench.foreteller.run())
+    await until(lambda: bench.foreteller.last is None)
+    service.cancel()
+
+
+def test_waiting_and_running_jobs_are_promised_by_what_became_of_their_like() -> None:
+    """A run that knows its pace isn't as uncertain as a place in the queue."""
+    bench = Bench()
+    for _ in range(12):
+        for phase, took_s in ((Phase.WAITING, 30), (Phase.RUNNING, 10)):
+            run = bench.holds(10, phase)
+            bench.looks()
+            bench.now += took_s
+            bench.ends(run, Completed({}))
+    report = bench.foreteller.report_of()
+
+    assert (report["waiting"]["promised"], report["running"]["promised"]) == (12, 12)
+    assert report["waiting"]["factor"] > 2
+    assert report["running"]["factor"] < 1
+    assert report["promised"] == 24
+
+
+def test_what_rows_were_told_in_the_queue_is_held_to_account() -> None:
+    """By what the claim says of it; who was told nothing says nothing."""
+    bench = Bench()
+    for foretold_s, took_s in ((30, 29), (30, 31), (None, 5)):
+        run = JobRun(a_job(foretold_s=foretold_s), bench.now, lambda: bench.now)
+        bench.runs[str(run.job.claim_id)] = run
+        bench.now += took_s
+        bench.ends(run, Completed({}))
+    table = bench.foreteller.report_of()["table"]
+
+    assert (table["promised"], table["kept"]) == (2, 1)
+    assert table["factor"] == pytest.approx(FACTOR - 0.02 + 0.08)
+
+
 async def test_a_defect_in_the_forecast_costs_the_worker_nothing() -> None:
     """The service goes on, without a forecast that may be wrong."""
     bench, _ = of_one_job(10)
     bench.error = AssertionError("odd")
     service = asyncio.create_task(bench.foreteller.run())
-    while bench.foreteller.last is not None:
-        await asyncio.sleep(0)
+    await until(lambda: bench.foreteller.last is None)
 
     assert not service.done()
     assert bench.foreteller.report_of()["table_waits_s"] == {}

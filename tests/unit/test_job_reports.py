@@ -75,7 +75,7 @@ async def test_a_job_is_told_from_its_load_to_its_run() -> None:
         bench.gpu.clock.now = 5.0
         report = bench.reports()["a"]
         assert (report["phase"], report["device"]) == ("waiting", None)
-        assert report["waits_for"] == "video is being loaded"
+        assert report["waits_for"] == "video is being loaded: 5 s of about 10 s"
         assert report["waited_s"] == {"queue": 0, "vram": 0, "switch": 0, "load": 5}
 
         await bench.gpu.loaded()
@@ -96,8 +96,8 @@ async def test_each_waits_for_its_own_reason() -> None:
         reports = bench.reports()
 
         assert reports["runs"]["waits_for"] is None
-        assert reports["next"]["waits_for"] == "every slot of video is taken"
-        assert reports["other"]["waits_for"] == "the memory it needs is held by video"
+        assert reports["next"]["waits_for"].startswith("every slot of video is taken; a run")
+        assert reports["other"]["waits_for"].startswith("the memory it needs is held by video: ")
 
 
 async def test_who_needs_the_device_for_itself_is_told_apart() -> None:
@@ -111,8 +111,8 @@ async def test_who_needs_the_device_for_itself_is_told_apart() -> None:
         await bench.asks("usual", "chat")
         reports = bench.reports()
 
-        assert reports["exclusive"]["waits_for"] == "it needs the device for itself"
-        assert reports["usual"]["waits_for"] == "every slot of chat is taken"
+        assert reports["exclusive"]["waits_for"].startswith("it needs the device for itself, ")
+        assert reports["usual"]["waits_for"].startswith("every slot of chat is taken; ")
 
 
 async def test_jobs_that_the_scheduler_does_not_know_yet() -> None:

@@ -5,7 +5,7 @@ from scripted import a_job
 
 from daemon.job_run import Interruption, JobRun, Phase
 from daemon.jobs import LeaseState
-from daemon.values import StepReport, Waits
+from daemon.values import NO_WAIT, StepReport, Waits
 
 KEYS = ["wake_up", "queue", "vram", "switch", "load", "run", "upload"]
 
@@ -21,14 +21,14 @@ class Life:
         self.now += seconds
         return self
 
-    def asks(self) -> "Life":
+    def asks(self, **so_far: float) -> "Life":
+        """Ask for the GPU; `so_far`: what the scheduler says of the wait while it goes on."""
         self.run.enter(Phase.WAITING)
-        self.run.asks_for_gpu()
+        self.run.asks_for_gpu(lambda: Waits(**NO_WAIT._asdict() | so_far))
         return self
 
     def is_granted(self, **waited: float) -> "Life":
-        none = dict.fromkeys(Waits._fields, 0.0)
-        self.run.waited_for_gpu(Waits(**{**none, **waited}))
+        self.run.waited_for_gpu(Waits(**NO_WAIT._asdict() | waited))
         self.run.enter(Phase.RUNNING)
         return self
 
@@ -96,7 +96,41 @@ def test_a_job_that_never_asked_for_the_gpu_adds_up_too() -> None:
     life = Life(queued_s=2, open_s=1)
     life.passes(0.5).enters(Phase.FINISHING)
 
-    assert sum(life.account().values()) == pytest.approx(2.5)
+    assert life.account() == {"wake_up": 1.5, "queue": 1}
+
+
+def test_the_account_is_known_at_each_moment() -> None:
+    """While it waits by what the scheduler says, while it runs and uploads by the clock."""
+    life = Life(queued_s=1, open_s=600)
+    assert life.passes(0.5).account() == {"wake_up": 1.5}
+    life.asks(load=3).passes(4)
+    assert life.account() == {"wake_up": 1.5, "queue": 1, "load": 3}
+    life.is_granted(load=4).passes(2)
+    assert life.account() == {"wake_up": 1.5, "load": 4, "run": 2}
+    life.enters(Phase.UPLOADING).passes(1)
+    assert life.account() == {"wake_up": 1.5, "load": 4, "run": 2, "upload": 1}
+    life.enters(Phase.FINISHING)
+    assert life.account() == {"wake_up": 1.5, "load": 4, "run": 2, "upload": 1}
+
+
+def test_who_is_stopped_while_it_waits_keeps_what_it_waited_for() -> None:
+    """Afterwards the scheduler doesn't know the job any more."""
+    life, waits = Life(), [Waits(queue=0, vram=0, switch=2, load=3)]
+    life.run.asks_for_gpu(lambda: waits[-1])
+    life.passes(5).run.interrupt(Interruption.CANCELLED)
+    waits.append(NO_WAIT)
+    life.enters(Phase.FINISHING).passes(9)
+
+    assert life.run.account() == dict.fromkeys(KEYS, 0.0) | {"switch": 2, "load": 3}
+
+
+def test_progress_comes_with_the_account_of_when_it_is_written() -> None:
+    """To the millisecond: it is for those who read it."""
+    life = Life(queued_s=1 / 3, open_s=600)
+    progress = life.asks(queue=0.0).run.progress()
+    life.passes(2 / 3)
+
+    assert progress.timings() == dict.fromkeys(KEYS, 0.0) | {"wake_up": 0.333, "queue": 0.667}
 
 
 def test_progress_never_falls_nor_reaches_the_end() -> None:

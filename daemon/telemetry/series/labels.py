@@ -100,6 +100,7 @@ STORE_CALL = Label(
     "sweep",
     "beat_canary",
     "queue_summary",
+    "foretell",
     "submit",
     "look",
     "cancel",

@@ -31,7 +31,11 @@ class SchedulingSeries:
         )
         self._ends = register.gauge(
             "ourvidz_eta_coverage_ratio",
-            "Share of completed jobs that ended by the moment that they were first told",
+            "Share of completed jobs that ended by the moment that they were first told when held",
+        )
+        self._queue_ends = register.gauge(
+            "ourvidz_eta_queued_coverage_ratio",
+            "Share of completed jobs that ended by the moment that they were last told when queued",
         )
         self._memory = register.gauge(
             "ourvidz_reservation_coverage_ratio",
@@ -40,6 +44,7 @@ class SchedulingSeries:
             QUALITY,
         )
         self._ends.set(nan)
+        self._queue_ends.set(nan)
 
     def waiting(self, classes: Mapping[tuple[str, str], tuple[int, float]]) -> None:
         """Show who waits: by model and quality, how many and how long the first has, seconds."""
@@ -53,9 +58,10 @@ class SchedulingSeries:
         """Show what a move is expected to take."""
         self._moves.labels(MODEL.of(model), move).set(seconds)
 
-    def ends_kept(self, coverage: float | None) -> None:
-        """Show the share of promised ends that were kept; None: there were none."""
-        self._ends.set(nan if coverage is None else coverage)
+    def ends_kept(self, held: float | None, queued: float | None) -> None:
+        """Show the shares of promised ends that were kept; None: there were none."""
+        self._ends.set(nan if held is None else held)
+        self._queue_ends.set(nan if queued is None else queued)
 
     def memory_kept(self, model: str, quality: str, covered: float) -> None:
         """Show the share of a class's runs that stayed within what they were promised."""

@@ -57,6 +57,7 @@ async def test_a_drained_worker_takes_nothing_and_goes_on_when_told(
 
     drained = await operator.ask(drain := command("drain"))
     await operator.until_state("draining")
+    assert (await worker.get("/status"))[1]["scheduler"]["draining"] is True
     waiting = await direct.insert("chat")
     hold.touch()
     await direct.until(held, "completed")

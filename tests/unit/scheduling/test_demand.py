@@ -96,6 +96,8 @@ def test_a_draining_scheduler_asks_for_nothing() -> None:
 
     assert counts(gpu) == {}
     assert list(gpu.ended) == ["a"]
+    gpu.scheduler.resume()
+    assert counts(gpu)["chat_fast"] == 8
 
 
 def test_classes_without_job_types_or_without_room_are_not_asked_for() -> None:

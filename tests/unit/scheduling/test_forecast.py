@@ -1,8 +1,6 @@
 """When what runs and waits will end, and that foretelling it changes nothing."""
 
-import math
 import pickle
-import random
 
 import pytest
 from virtual_gpu import CHAT, SDXL, VIDEO, WAN, VirtualGpu, device, request, warm
@@ -11,11 +9,10 @@ from daemon.jobs import ErrorCode
 from daemon.scheduling.forecast import (
     HORIZON_S,
     MOST_PER_CLASS,
-    PROMISED_SHARE,
     SOON_S,
-    Calibration,
     Forecast,
     forecast_of,
+    foresee,
 )
 from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
@@ -88,6 +85,37 @@ def test_jobs_of_the_table_compete() -> None:
     assert foreseen.next_wait_s == {("video", "fast"): pytest.approx(3 * run_s)}
     assert foreseen.made_s == 1000
     assert gpu.scheduler.state.lane("video", "fast").unclaimed == 3
+
+
+def test_jobs_of_the_table_have_ends_in_the_order_of_the_queue() -> None:
+    """Of each class on its own; two of them at a time, where two may run beside one another."""
+    gpu = warm("video", "wan")
+    gpu._take(gpu.scheduler.count_unclaimed({("video", "fast"): 2, ("wan", "high"): 3}, gpu.now))
+    run_s = gpu.scheduler.state.durations.run_s(("video", "fast"))
+    ends_s = ahead(gpu).table_ends_s
+
+    assert ends_s["video", "fast"] == pytest.approx((1000 + run_s, 1000 + 2 * run_s))
+    assert ends_s["wan", "high"] == pytest.approx((1000 + RUN_S, 1000 + RUN_S, 1000 + 2 * RUN_S))
+
+
+def test_a_long_queue_is_foreseen_step_by_step() -> None:
+    """What happens in between is not in it: it is of the moment at which it was begun."""
+    gpu = warm("video")
+    for number in range(5):
+        gpu.submit(request(f"{number}", "video"), run_s=RUN_S)
+    at_once, steps = ahead(gpu), foresee(gpu.scheduler, gpu.now)
+    rests = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            foreseen = end.value
+            break
+        rests += 1
+        gpu.advance(gpu.now + 7)
+
+    assert rests > 5
+    assert foreseen == at_once
 
 
 def test_no_more_of_the_table_than_anybody_looks_at() -> None:
@@ -214,39 +242,3 @@ def test_quantiles_are_of_what_was_seen() -> None:
     assert seen.quantile(0.5) == 36 + 32
     assert seen.quantile(1.0) == 99
     assert seen.expected_s == (sum(range(36, 100)) + 4 * 10) / 68
-
-
-def test_promises_start_with_a_margin() -> None:
-    """Until enough jobs have ended."""
-    calibration = Calibration()
-    assert (calibration.factor, calibration.coverage) == (1.25, None)
-    for _ in range(9):
-        calibration.observe(10, 12.5, 10)
-
-    assert (calibration.factor, calibration.coverage) == (1.25, 1.0)
-
-
-def test_promises_follow_what_became_of_earlier_ones() -> None:
-    """Four of five jobs took at most twice as long as expected: that is what is promised."""
-    calibration = Calibration()
-    for number in range(100):
-        calibration.observe(10, 10, 20 if number % 10 else 60)
-    assert calibration.factor == 2
-    assert calibration.coverage == 0
-
-    kept = Calibration()
-    draw = random.Random(1)
-    for _ in range(1000):
-        kept.observe(10, 10 * kept.factor, 10 * draw.uniform(0.5, 1.5))
-    assert kept.coverage == pytest.approx(PROMISED_SHARE, abs=0.04)
-
-
-def test_no_promise_is_absurd() -> None:
-    """Within a half and four times of what is expected, also for what takes no time."""
-    late, early = Calibration(), Calibration()
-    for _ in range(20):
-        late.observe(1, 1, 1e6)
-        early.observe(0.0, 1, 0.001)
-
-    assert (late.factor, early.factor) == (4.0, 0.5)
-    assert not math.isnan(late.coverage or 0)

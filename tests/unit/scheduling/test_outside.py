@@ -94,6 +94,6 @@ def test_why_says_who_has_the_memory() -> None:
     view = one.snapshot(2)
 
     assert [lane.why for lane in view.lanes] == [
-        "the memory it needs is held by nobody, and 20.0 GB by other programs"
+        "the memory it needs is held by other programs (20 GB): 16 GB needed, 3 GB free"
     ]
     assert (view.devices[0].outside_bytes, view.devices[0].free_bytes) == (20 * GIB, 3 * GIB)

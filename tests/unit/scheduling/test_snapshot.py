@@ -33,8 +33,8 @@ def test_the_snapshot_says_what_is_where_and_why() -> None:
     assert (placement.weights_bytes, placement.reserved_bytes) == (12 * GIB, 8 * GIB)
     assert [(run.request_id, run.running_s) for run in placement.runs] == [("v", 4)]
     assert [(lane.model, lane.waiting, lane.oldest_s, lane.why) for lane in view.lanes] == [
-        ("sdxl", 1, 2, "the memory it needs is held by video"),
-        ("video", 1, 2, "every slot of video is taken"),
+        ("sdxl", 1, 2, "the memory it needs is held by video: 12 GB needed, 3 GB free"),
+        ("video", 1, 2, "every slot of video is taken; a run ends in about 6 s"),
     ]
     assert [(each.model, each.failures, each.error) for each in view.back_offs] == [
         ("wan", 1, "wan can't be read")
@@ -56,10 +56,12 @@ def test_the_snapshot_tells_loading_unloading_and_kept_back() -> None:
     gpu.submit(request("s2", "sdxl"))
     kept = gpu.scheduler.snapshot(150)
 
-    assert loading == "video is being loaded"
-    assert unloading == ["the memory of sdxl is being freed for it"]
+    assert loading == "video is being loaded: 1 s of about 10 s"
+    assert unloading == [
+        "video is just being put away for an interactive request of sdxl high, and must come back"
+    ]
     assert {lane.why for lane in kept.lanes if lane.model == "video"} == {
-        "the memory of sdxl is being freed for it"
+        "the memory of sdxl is being freed for it, after runs that are over their time"
     }
 
 
@@ -128,9 +130,13 @@ def test_moves_show_what_was_measured() -> None:
 @pytest.mark.parametrize(
     ("arrange", "reason", "why"),
     [
-        ("back-off", Reason.LOAD, "loading video failed; next try in 4 s"),
-        ("too much", Reason.VRAM, "it needs more memory than there is"),
-        ("slots", Reason.QUEUE, "every slot of video is taken"),
+        ("back-off", Reason.LOAD, "loading video failed (bad); next try in 4 s"),
+        (
+            "too much",
+            Reason.VRAM,
+            "it needs more memory than there is: 24 GB, and the largest device offers 23 GB",
+        ),
+        ("slots", Reason.QUEUE, "every slot of video is taken; a run ends in about 7 s"),
     ],
 )
 def test_a_lane_says_in_words_why_it_waits(arrange: str, reason: Reason, why: str) -> None:

@@ -64,7 +64,7 @@ async def test_a_job_is_shown_in_the_documented_shape(stage: Stage, connect: Any
     row = a_row(
         job_type="sdxl_image_fast", status="processing", progress=45, attempts=1,
         current_step="generating_image", started_at=CREATED + timedelta(seconds=1.5),
-        estimated_completion=CREATED + timedelta(seconds=30),
+        estimated_completion=CREATED + timedelta(seconds=30), timings={"queue": 1.5, "run": 2.25},
     )  # fmt: skip
     stage.table.has(row)
     client = await connect()
@@ -87,6 +87,7 @@ async def test_a_job_is_shown_in_the_documented_shape(stage: Stage, connect: Any
         "created_at": "2026-03-01T12:00:00Z",
         "started_at": "2026-03-01T12:00:01.500000Z",
         "completed_at": None,
+        "timings": {"queue": 1.5, "run": 2.25},
     }
 
 
