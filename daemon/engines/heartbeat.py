@@ -8,7 +8,8 @@ The engine as a whole is taken for hung when it answers no ping: then its event 
 as when a library holds the interpreter, or somebody has stopped the process.
 
 All moments are seconds of one monotonic clock. When the watcher itself was late, all of the daemon
-may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven.
+may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven,
+whichever comes first after it, the watcher's look or a step that had waited to be read.
 """
 
 from dataclasses import dataclass
@@ -38,16 +39,19 @@ class Heartbeats:
 
     def begun(self, run_id: str, handler: str, now: float) -> None:
         """Note the beginning of a run."""
+        self._forgive(now)
         self._runs[run_id] = _Run(handler, now)
 
     def step(self, run_id: str, step: str, now: float) -> None:
         """Note a step; unknown runs are ignored."""
+        self._forgive(now)
         if (run := self._runs.get(run_id)) is not None:
             self._close_gap(run, now)
             run.step = step
 
     def ended(self, run_id: str, now: float) -> None:
         """Note the end of a run, however it ended."""
+        self._forgive(now)
         if (run := self._runs.pop(run_id, None)) is not None:
             self._close_gap(run, now)
 
@@ -66,7 +70,7 @@ class Heartbeats:
 
     def look(self, now: float) -> str | None:
         """Return why the engine is taken for hung, as a part of a sentence; None: it isn't."""
-        self._forgive(now - self._looked_s - 2 * self._limits.look_every_s)
+        self._forgive(now)
         self._looked_s = now
         stalest = min(self._runs.values(), key=lambda run: run.beat_s, default=None)
         if self._asked_s is not None and now - self._asked_s >= self._limits.ping_within_s:
@@ -86,9 +90,11 @@ class Heartbeats:
         self._longest_s[run.handler] = max(longest, now - run.beat_s)
         run.beat_s = now
 
-    def _forgive(self, late_s: float) -> None:
+    def _forgive(self, now: float) -> None:
+        late_s = now - self._looked_s - 2 * self._limits.look_every_s
         if late_s <= 0:
             return
+        self._looked_s += late_s
         for run in self._runs.values():
             run.beat_s += late_s
         if self._asked_s is not None:

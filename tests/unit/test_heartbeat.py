@@ -153,6 +153,28 @@ def test_a_watcher_that_stood_still_itself_blames_nobody() -> None:
     assert engine.until(60) is not None, "the stop is forgiven once, not for ever"
 
 
+@pytest.mark.parametrize("first", ["step", "end", "beginning"])
+def test_what_had_waited_to_be_read_is_no_gap(first: str) -> None:
+    """Messages of the time in which the daemon stood still are read before the watcher looks."""
+    engine = Watched()
+    engine.begin()
+    engine.until(3)
+    engine.now += 3600
+
+    match first:
+        case "step":
+            engine.step("generating_video 1 of 9")
+        case "end":
+            engine.beats.ended("run", engine.now)
+            engine.begin()
+        case _:
+            engine.begin("another")
+            engine.step("generating_video 1 of 9")
+    engine.until(1)
+
+    assert engine.until(160) is not None, "the stop counted as a gap of this handler"
+
+
 def test_what_is_unknown_is_ignored() -> None:
     """A step may be on its way when its run has ended."""
     engine = Watched()
