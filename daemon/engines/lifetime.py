@@ -23,6 +23,8 @@ _READ_BYTES = 2**20
 _TERM_GRACE_S = 2.0
 _EXIT_GRACE_S = 1.0
 _LAST_FRAMES_S = 5.0
+FATAL_GRACE_S = 10.0
+"""For an engine that said it ends. With a broken driver even an exit may hang."""
 
 
 class Lifetime:
@@ -45,6 +47,7 @@ class Lifetime:
         self._log = log
         self._writer: asyncio.StreamWriter | None = None
         self._living: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.child: Child | None = None
         self.cause = ""
         """Why it ends or ended, as a predicate; the first cause is the one that is told."""
@@ -74,6 +77,13 @@ class Lifetime:
         """End it at once."""
         self.blame(loss, cause)
         self._signal(signal.SIGKILL)
+
+    def ends_itself(self, loss: Loss, cause: str) -> None:
+        """Hear that it is about to end; one that doesn't is killed."""
+        self.blame(loss, cause)
+        if self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(FATAL_GRACE_S, self._signal, signal.SIGKILL)
 
     async def stop(self, cause: str, grace_s: float) -> None:
         """End it by a word, then by SIGTERM, then by SIGKILL; return when it is over."""
@@ -113,6 +123,8 @@ class Lifetime:
             os.close(held)
             if self._writer is not None:
                 self._writer.close()
+            if self._patience is not None:
+                self._patience.cancel()
             self.over.set()
             self._at_end()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.engines import protocol
-from daemon.engines.answers import job_error, loaded_of, offloaded_of, output_of
+from daemon.engines.answers import job_error, loaded_of, offloaded_of, output_of, step_of
 from daemon.engines.lifetime import Lifetime
 from daemon.engines.limits import EngineLimits
 from daemon.engines.waiting import uninterrupted
@@ -28,7 +28,6 @@ from daemon.values import (
     Loss,
     Offloaded,
     RunOutput,
-    StepReport,
 )
 from handlers.base import ModelSpec
 
@@ -252,7 +251,7 @@ class EngineProcess:
             case protocol.Step():
                 self._report(message)
             case protocol.Fatal(cause=cause, poisoned=poisoned):
-                self._lifetime.blame(Loss.POISONED if poisoned else Loss.CRASHED, cause)
+                self._lifetime.ends_itself(Loss.POISONED if poisoned else Loss.CRASHED, cause)
             case protocol.Pong(number=number):
                 _answer(self._pings.get(number), message)
             case protocol.Done() | protocol.RunFailed() | protocol.RunCancelled():
@@ -263,11 +262,8 @@ class EngineProcess:
         if (open_run := self._runs.get(step.run_id)) is None:
             return
         self._watch.step(step.run_id, _words_of(step))
-        report = StepReport(
-            step.current_step, step.fraction, step.step, step.steps, step.text, step.preview
-        )
         try:
-            open_run.progress(report)
+            open_run.progress(step_of(step))
         except Exception as error:  # noqa: BLE001 -- an onlooker's fault must not end the engine
             self._log(f"progress of run {step.run_id} was not taken: {error!r}")
 
