@@ -12,6 +12,7 @@ from handlers.processes import members
 __all__ = ["Child", "gone", "members", "signal_group", "start_group", "words_of_exit"]
 
 _LOOK_AGAIN_S = 0.02
+_LONGEST_PAUSE_S = 1.0
 _LAST_OUTPUT_S = 2.0
 _FLOOD_PAUSE_S = 0.1
 
@@ -119,11 +120,13 @@ async def gone(group: int) -> None:
     """Kill what is left of a group and wait until nothing of it lives.
 
     The kernel gives no event for the end of an orphan's last process, so this looks again until
-    it is gone.
+    it is gone, less and less often: one that can't be killed may take for ever.
     """
+    pause_s = _LOOK_AGAIN_S
     while members(group):
         signal_group(group, signal.SIGKILL)
-        await asyncio.sleep(_LOOK_AGAIN_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.2)
 
 
 def words_of_exit(returncode: int) -> str:

@@ -176,7 +176,7 @@ class EngineProcess:
 
     async def ended(self) -> EngineEnd:
         """Wait for the end; see `ports.Engine`."""
-        await self._lifetime.over.wait()
+        await self._lifetime.lost.wait()
         return EngineEnd(self._lifetime.loss, self.reason)
 
     @property

@@ -1,5 +1,8 @@
 """Engines that say what no sound one would: figures beyond belief, ends that don't come."""
 
+import asyncio
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +11,7 @@ from rogue_engine import LOADED, Says, command_of
 
 from daemon.engines import lifetime
 from daemon.engines.group import members
+from daemon.engines.limits import EngineLimits
 from daemon.engines.process import EngineProcess
 from daemon.values import EngineLostError, Loss, RunOutput, StepReport
 
@@ -16,19 +20,17 @@ NAN, HUGE = float("nan"), 10**18
 
 
 @pytest.fixture
-def rogue(
-    new_engine: NewEngine, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Says], EngineProcess]:
+def rogue(new_engine: NewEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., EngineProcess]:
     """Make an engine that says what it is told."""
 
-    def make(says: Says) -> EngineProcess:
+    def make(says: Says, **options: Any) -> EngineProcess:
         monkeypatch.setattr(lifetime, "engine_command", command_of(says))
-        return new_engine()
+        return new_engine(**options)
 
     return make
 
 
-MakeRogue = Callable[[Says], EngineProcess]
+MakeRogue = Callable[..., EngineProcess]
 
 
 async def ran(engine: EngineProcess) -> tuple[RunOutput, list[StepReport]]:
@@ -118,4 +120,32 @@ async def test_an_engine_that_is_broken_and_stays_is_killed(
 
     assert caught.value.loss is Loss.POISONED
     assert engine.group is not None
+    assert members(engine.group) == []
+
+
+async def test_jobs_do_not_wait_for_a_process_that_can_not_be_killed(
+    rogue: MakeRogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that waits in a driver: its runs are lost, its bytes stay held until it is gone."""
+    monkeypatch.setattr(lifetime, "UNKILLABLE_S", 0.2)
+    # What the kernel does with the signal of a process that it can't interrupt: nothing, yet.
+    monkeypatch.setattr(lifetime, "signal_group", lambda group, number: None)
+    says = {"load": [LOADED], "run": [{"type": "silence"}]}
+    engine = rogue(says, limits=EngineLimits(cancel_s=0.1))
+    await engine.load()
+    run = asyncio.create_task(ran(engine))
+    await asyncio.sleep(0)
+
+    engine.cancel("run")
+    with pytest.raises(EngineLostError, match="was killed, and can't be ended") as caught:
+        await run
+    assert caught.value.loss is Loss.HUNG
+    assert (await engine.ended()).loss is Loss.HUNG
+    stopping = asyncio.create_task(engine.stop(grace_s=0))
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    monkeypatch.undo()
+    assert engine.group is not None
+    os.killpg(engine.group, signal.SIGKILL)
+    await stopping
     assert members(engine.group) == []
