@@ -143,6 +143,7 @@ def gone(state: State, model: str, device: int, now: float, *, failed: bool = Fa
         state.doomed.remove(placement)
     placement.offloads = placement.doomed = placement.restoring = False
     placement.leak = LeakWatch()
+    placement.unweighed, placement.weighing = 0, False
     state.ledgers[device].release_model(model)
     state.host.release(model, device)
 

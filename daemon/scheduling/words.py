@@ -48,6 +48,8 @@ def _turn(state: State, lane: Lane, model: str) -> str:
         return f"{_loading(state)} is being loaded first: one model at a time"
     if any(state.may_start(place, lane) for place in state.placements_of[model]):
         return "its slot is kept for somebody who goes first"
+    if any(place.weighing for place in state.placements_of[model]):
+        return f"{model} starts nothing until it is idle and what it holds was measured"
     return f"every slot of {model} is taken"
 
 
