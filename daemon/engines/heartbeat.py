@@ -5,7 +5,8 @@ hung when no step came for far longer than its handler ever took between two ste
 The wait before the first step and the one after the last (decoding, encoding) are such gaps too.
 
 The engine as a whole is taken for hung when it answers no ping: then its event loop doesn't run,
-as when a library holds the interpreter, or somebody has stopped the process.
+as when a library holds the interpreter, or somebody has stopped the process. While weights come or
+go it has more time for that: libraries are imported, and memory is pinned.
 
 All moments are seconds of one monotonic clock. When the watcher itself was late, all of the daemon
 may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven,
@@ -25,6 +26,10 @@ class _Run:
     step: str = ""
 
 
+MOVING_FACTOR = 5
+"""So many times as long may a ping wait while weights move."""
+
+
 class Heartbeats:
     """The signs of life of one engine."""
 
@@ -34,6 +39,8 @@ class Heartbeats:
         self._longest_s: dict[str, float] = {}
         self._looked_s = now
         self._pinged_s = now
+        self.moving = False
+        """Weights come or go."""
         self._asked_s: float | None = None
         """When the first ping was sent that nothing was heard after."""
 
@@ -73,7 +80,8 @@ class Heartbeats:
         self._forgive(now)
         self._looked_s = now
         stalest = min(self._runs.values(), key=lambda run: run.beat_s, default=None)
-        if self._asked_s is not None and now - self._asked_s >= self._limits.ping_within_s:
+        within_s = self._limits.ping_within_s * (MOVING_FACTOR if self.moving else 1)
+        if self._asked_s is not None and now - self._asked_s >= within_s:
             silence = f"it answered no ping for {now - self._asked_s:.4g} s"
             return silence if stalest is None else f"{silence}, and {_words(stalest, now)}"
         for run in self._runs.values():

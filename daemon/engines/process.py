@@ -89,10 +89,8 @@ class EngineProcess:
             raise EngineLostError(f"{self.reason}, and an engine loads only once")
         self._moved = asyncio.get_running_loop().create_future()
         self._lifetime.start(self._environment, protocol.Load(**self._spec.fields()))
-        answer = await self._move_end("load", self._moved)
-        if not self._lifetime.over.is_set():
-            self._watch.start()
-        return self._loaded(answer)
+        self._watch.start()
+        return self._loaded(await self._move_end("load", self._moved))
 
     async def offload(self) -> Offloaded:
         """Move the weights to the host's memory; see `ports.Engine`."""
@@ -190,6 +188,7 @@ class EngineProcess:
 
     async def _move_end(self, deed: str, moved: "asyncio.Future[_MoveEnd | None]") -> _MoveEnd:
         """Wait for weights to be where they are wanted; a failure ends the process."""
+        self._watch.moving(True)
         try:
             async with asyncio.timeout(self._limits.load_s):
                 answer = await asyncio.shield(moved)
@@ -208,6 +207,7 @@ class EngineProcess:
             raise job_error(answer)
         if answer is None:
             raise self._lost()
+        self._watch.moving(False)
         return answer
 
     def _loaded(self, answer: _MoveEnd) -> Loaded:

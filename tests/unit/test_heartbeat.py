@@ -117,6 +117,21 @@ def test_an_unanswered_ping_is_a_hang() -> None:
     assert engine.until(1) == "it answered no ping for 60 s"
 
 
+def test_a_ping_may_wait_longer_while_weights_move() -> None:
+    """Imports hold the interpreter; a stopped process must not hold up others' loads for long."""
+    engine = Watched(pongs=False)
+    engine.beats.moving = True
+    assert engine.until(309) is None
+    assert engine.until(1) == "it answered no ping for 300 s"
+
+    engine = Watched(pongs=False)
+    engine.beats.moving = True
+    assert engine.until(200) is None
+    engine.beats.moving = False
+    engine.beats.heard()
+    assert engine.until(71) == "it answered no ping for 60 s"
+
+
 def test_a_silent_engine_is_told_with_its_run() -> None:
     """The run that starves the rest is likely the cause."""
     engine = Watched(pongs=False)

@@ -52,6 +52,27 @@ async def test_an_engine_that_is_killed_in_a_load_has_a_successor(
         assert len(await direct.database.runs(job)) == 1
 
 
+async def test_an_engine_that_is_stopped_in_a_load_holds_up_nobody_for_long(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """Nothing loads beside a load: one that will never end is found by its silence."""
+    waits = tmp_path / "waits"
+    # Five times as long in a load.
+    listening = {f"{OPTIONS}PING_EVERY_S": "0.5", f"{OPTIONS}PING_WITHIN_S": "2"}
+    async with daemon(direct, **listening, **{f"{OPTIONS}LOAD_WAITS": str(waits)}) as worker:
+        job = await direct.insert("sdxl_image_fast")
+        [engine] = await eventually(worker.engines)
+        os.kill(engine, signal.SIGSTOP)
+        other = await direct.insert("wan_image_fast")
+        waits.touch()
+        for each in (job, other):
+            row = await direct.until(each, "completed")
+            assert row["attempts"] == 1
+
+        assert "loss=hung" in worker.log
+        assert engine not in worker.engines()
+
+
 async def test_a_model_whose_engines_end_in_every_load_has_failed(
     direct: Project, daemon: StartDaemon
 ) -> None:
