@@ -84,7 +84,8 @@ async def test_an_engine_that_can_not_answer_is_killed(start_engine: StartEngine
     """A library that doesn't let go of the interpreter starves the engine's event loop."""
     engine = await start_engine(limits=LISTENING)
 
-    error = await lost(engine, starve_s=60)
+    # Less than it would have while it loads.
+    error = await lost(engine, starve_s=9)
 
     assert error.loss is Loss.HUNG
     assert "hung and was killed: it answered no ping for" in error.reason
