@@ -11,7 +11,7 @@ from rogue_engine import LOADED, Says, command_of
 
 from daemon.engines import lifetime
 from daemon.engines.group import members
-from daemon.engines.limits import EngineLimits
+from daemon.engines.limits import EngineLimits, HealthLimits
 from daemon.engines.process import EngineProcess
 from daemon.values import EngineLostError, Loss, RunOutput, StepReport
 
@@ -119,6 +119,20 @@ async def test_an_engine_that_is_broken_and_stays_is_killed(
         await ran(engine)
 
     assert caught.value.loss is Loss.POISONED
+    assert engine.group is not None
+    assert members(engine.group) == []
+
+
+async def test_a_hung_engine_that_ignores_its_signals_is_killed(rogue: MakeRogue) -> None:
+    """It is dead to the word and to SIGTERM: it gets neither first."""
+    says = {"load": [LOADED], "run": [{"type": "silence"}]}
+    engine = rogue(says, limits=EngineLimits(health=HealthLimits(hang_floor_s=1)))
+    await engine.load()
+
+    with pytest.raises(EngineLostError, match="hung and was killed: its chat run took no step"):
+        await ran(engine)
+
+    assert (await engine.ended()).loss is Loss.HUNG
     assert engine.group is not None
     assert members(engine.group) == []
 
