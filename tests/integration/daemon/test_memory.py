@@ -61,6 +61,28 @@ async def test_a_run_out_of_memory_gets_the_device_for_itself(
         assert set(await placements_of(worker)) == {"sdxl", "chat"}
 
 
+async def test_an_overflow_while_another_model_loads_waits_for_its_end(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """A load isn't broken off: its model comes, leaves for the other's second try, and works."""
+    waits, hold = tmp_path / "waits", tmp_path / "hold"
+    options = {"OURVIDZ_MODELS__WAN__OPTIONS__LOAD_WAITS": str(waits)}
+    async with daemon(direct, **options) as worker:
+        beside = await direct.insert("sdxl_image_fast", hold=str(hold))
+        await direct.until_running(beside)
+        loading = await direct.insert("wan_image_fast")
+        await eventually(lambda: len(worker.engines()) == 2, what="wan loads")
+        overflowing = await direct.insert("sdxl_image_fast", oom_times=2)
+        await eventually(lambda: "out of memory: trying again" in worker.log)
+        hold.touch()
+        await direct.until(beside, "completed")
+        waits.touch()
+        for each in (overflowing, loading):
+            row = await direct.until(each, "completed")
+            assert row["attempts"] == 1
+            assert [run["outcome"] for run in await direct.database.runs(each)] == ["completed"]
+
+
 async def test_a_stream_of_requests_does_not_keep_a_run_from_its_device(
     direct: Project, daemon: StartDaemon
 ) -> None:
