@@ -1,8 +1,7 @@
 """Admission: the right to use the GPU. The single owner of the scheduler, and its hands.
 
 Every event goes through `_carry_out` in one piece, without an `await` between asking the scheduler
-and acting on its commands, so the scheduler needs no lock. A reservation is returned when the work
-has really ended: when the admission was left and none of its runs is going on any more.
+and acting on its commands, so the scheduler needs no lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -151,8 +150,7 @@ class GpuAdmissions:
         """Let an admission wait for its grant or its refusal.
 
         What is submitted in one turn of the loop is decided on together: which model is best
-        loaded first depends on all of it. Raises ValueError if the id was submitted before and
-        hasn't ended.
+        loaded first depends on all of it. Raises ValueError if the id is known.
         """
         if admission.request.id in self._waiting or self._scheduler.knows(admission.request.id):
             raise ValueError(
@@ -223,6 +221,9 @@ class GpuAdmissions:
         now, code = self._clock.time(), error.error_code
         self._carry_out(self._scheduler.load_failed(model, device, code, error.message, now))
         self.demand_changed()
+
+    def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
+        """The load goes on with another engine: its bytes stay held."""
 
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """The weights are in the host's memory."""

@@ -54,6 +54,8 @@ class Lifetime:
         self._patience: asyncio.TimerHandle | None = None
         self._killed: asyncio.TimerHandle | None = None
         self.child: Child | None = None
+        self._group_lives = True
+        """Until it is gone nobody else's processes can have its number."""
         self.cause = ""
         """Why it ends or ended, as a predicate; the first cause is the one that is told."""
         self.loss = Loss.CRASHED
@@ -114,7 +116,7 @@ class Lifetime:
             await uninterrupted(self._living)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.child is not None and not self.over.is_set():
+        if self.child is not None and self._group_lives:
             signal_group(self.child.group, number)
             if number is signal.SIGKILL and self._killed is None:
                 loop = asyncio.get_running_loop()
@@ -178,6 +180,7 @@ class Lifetime:
             if child.returncode is not None:
                 self.blame(loss_of_exit(child.returncode), words_of_exit(child.returncode))
             await gone(child.group)
+            self._group_lives = False
             await asyncio.wait({reading}, timeout=_LAST_FRAMES_S)
             await child.close()
         finally:

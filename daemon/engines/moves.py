@@ -44,8 +44,9 @@ async def bring(
         loaded = await (engine.restore() if restoring else engine.load())
     except JobError as error:
         return error
-    except EngineLostError as error:
-        return EngineEnd(error.loss, error.reason)
+    except EngineLostError:
+        # The error says what the move met; how the engine ended is known when it is over.
+        return await engine.ended()
     except Exception as error:  # noqa: BLE001 -- whatever a start may raise costs one load, not the daemon
         _log.exception("model load failed unexpectedly", model=model, device=device)
         return JobError(ErrorCode.MODEL_LOAD_FAILED, f"load of {model}: {error!r}")

@@ -46,6 +46,10 @@ class EngineReports(Protocol):
         """The load failed and its engine is gone."""
         ...
 
+    def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
+        """The engine ended while its model came; the load goes on with another one."""
+        ...
+
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """The weights wait in the host's memory; the engine lives on."""
         ...
@@ -223,6 +227,7 @@ class EnginePool:
             loss=end.loss,
             reason=end.reason,
         )
+        self._to().load_lost(held.model, held.device, end)
         held.look_away()
         await self._end(held, alive=False)
         held.engine, held.end = self._factory(held.model, held.device), None

@@ -137,6 +137,23 @@ async def test_a_hung_engine_that_ignores_its_signals_is_killed(rogue: MakeRogue
     assert members(engine.group) == []
 
 
+async def test_a_group_that_is_gone_gets_no_signal(
+    new_engine: NewEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be somebody else's by then, while its last output is waited for."""
+    sent: list[tuple[int, signal.Signals]] = []
+    engine = new_engine()
+    await engine.load()
+    assert engine.group is not None
+    monkeypatch.setattr(lifetime, "signal_group", lambda *signal_sent: sent.append(signal_sent))
+
+    os.killpg(engine.group, signal.SIGKILL)
+    await engine.ended()
+    await engine.stop()
+
+    assert sent == []
+
+
 async def test_jobs_do_not_wait_for_a_process_that_can_not_be_killed(
     rogue: MakeRogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,16 +102,16 @@ async def test_a_death_on_the_way_back_costs_a_load_from_disk(before: bool) -> N
             await settled()
             engine.die("segfault")
         await settled()
-        assert each.reports == []
+        assert each.reports == [("load_lost", "video", 0, EngineEnd(Loss.KILLED, "segfault"))]
         each.engines[1].may_load.set()
         await settled()
-        assert each.reports == [("load_done", "video", 0, LOADED)]
+        assert each.reports[1:] == [("load_done", "video", 0, LOADED)]
 
         each.engines[1].die("another segfault")
         await settled()
 
         end = EngineEnd(Loss.KILLED, "another segfault")
-        assert each.reports[1:] == [("engine_lost", "video", 0, end), ("unload_done", "video", 0)]
+        assert each.reports[2:] == [("engine_lost", "video", 0, end), ("unload_done", "video", 0)]
 
 
 async def test_a_death_in_a_load_costs_another_load() -> None:
@@ -121,12 +121,12 @@ async def test_a_death_in_a_load_costs_another_load() -> None:
         await settled()
         each.engines[0].die("killed")
         await settled()
-        assert each.reports == []
+        assert each.reports == [("load_lost", "video", 0, EngineEnd(Loss.KILLED, "killed"))]
         assert each.engines[0].stops == 1
         each.engines[1].die("killed again")
         await settled()
 
-        (report,) = each.reports
+        report = each.reports[1]
         assert report[:3] == ("load_failed", "video", 0)
         assert report[3].error_code is ErrorCode.MODEL_LOAD_FAILED
         assert "killed again" in report[3].message

@@ -33,6 +33,10 @@ async def test_an_engine_that_ends_in_a_load_has_a_successor(
         assert not file.exists()
         assert "engine lost while loading: another one is tried" in worker.log
         assert (await worker.get("/status"))[1]["scheduler"]["back_offs"] == []
+        metrics = await worker.metrics()
+        loss = {"crash": "crashed", "broken": "poisoned"}[fault]
+        assert metrics[f'ourvidz_engine_deaths_total{{loss="{loss}",model="sdxl"}}'] == 1
+        assert metrics['ourvidz_engine_restarts_total{model="sdxl"}'] == 1
 
 
 async def test_an_engine_that_is_killed_in_a_load_has_a_successor(
