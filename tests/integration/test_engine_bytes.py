@@ -11,12 +11,20 @@ from daemon.admission import GpuAdmissions
 from daemon.engines.memory_back import DriverMemory
 from daemon.engines.pool import EnginePool
 from daemon.engines.process import EngineProcess
+from daemon.scheduling.leaks import WEIGH_AFTER_RUNS
 from daemon.scheduling.models import GIB, DeviceSpec, ModelSpec, QualitySpec
 from daemon.scheduling.scheduler import Scheduler
 from daemon.values import AdmissionRequest, EngineLostError
 from handlers.params import Limits, resolve
 
 NewEngine = Callable[..., EngineProcess]
+
+MIB = 2**20
+SLOTS = 4
+"""So many that they hardly ever end together by chance."""
+
+RUNS = 4 * SLOTS * WEIGH_AFTER_RUNS + 20
+"""What it holds is seen four times until a leak is certain."""
 
 
 def model(name: str) -> ModelSpec:
@@ -50,20 +58,21 @@ class Driver:
 class Host:
     """Two models on one device that has room for one, in real engines."""
 
-    def __init__(self, new_engine: NewEngine, driver: Driver) -> None:
+    def __init__(self, new_engine: NewEngine, driver: Driver, *models: ModelSpec) -> None:
         self._new_engine = new_engine
         self._driver = driver
         self.engines: list[EngineProcess] = []
         self.shown_gib: list[int] = []
         """What the driver showed when each of them was made."""
         self.pool = EnginePool(self._make, memory_back=driver.memory())
-        models, devices = [model("sdxl"), model("wan")], [DeviceSpec(0, 12 * GIB)]
-        scheduler = Scheduler(models, devices, max_pass_over_s=60)
+        devices = [DeviceSpec(0, 12 * GIB)]
+        chosen = models or (model("sdxl"), model("wan"))
+        scheduler = Scheduler(chosen, devices, max_pass_over_s=60)
         self.admissions = GpuAdmissions(scheduler, self.pool, asyncio.get_running_loop())
 
     def _make(self, name: str, device: int) -> EngineProcess:
         self.shown_gib.append(self._driver.shows_gib)
-        self.engines.append(self._new_engine(name))
+        self.engines.append(self._new_engine(name, max_concurrent=SLOTS))
         return self.engines[-1]
 
     async def run(self, request_id: str, name: str, **fake: object) -> None:
@@ -110,3 +119,21 @@ async def test_a_lost_engine_is_replaced_when_its_bytes_have_settled(
         await host.run("three", "sdxl")
 
         assert host.shown_gib == [9, 0]
+
+
+async def test_a_leak_of_an_engine_with_more_work_than_slots_is_found(
+    new_engine: NewEngine,
+) -> None:
+    """It is hardly ever idle of itself; who waits meanwhile gets its successor, and all runs end."""
+    quality = QualitySpec("fast", 10 * GIB, SLOTS, ("sdxl_fast",))
+    busy = ModelSpec("sdxl", 12 * GIB, 4 * GIB, SLOTS, {"fast": quality})
+    driver = Driver()
+    driver.shows_gib = 0
+    host = Host(new_engine, driver, busy)
+    async with host.pool, asyncio.TaskGroup() as runs:
+        for number in range(RUNS):
+            # Of different lengths, or they would end together.
+            step_s = 0.02 + 0.001 * (number % 13)
+            runs.create_task(host.run(f"{number}", "sdxl", steps=1, step_s=step_s, leak=MIB))
+
+    assert len(host.engines) > 1
