@@ -124,7 +124,7 @@ async def test_a_lost_engine_is_replaced_when_its_bytes_have_settled(
 async def test_a_leak_of_an_engine_with_more_work_than_slots_is_found(
     new_engine: NewEngine,
 ) -> None:
-    """It is hardly ever idle of itself; who waits meanwhile gets its successor, and all runs end."""
+    """It is hardly ever idle of itself; who waits then gets its successor, and all runs end."""
     quality = QualitySpec("fast", 10 * GIB, SLOTS, ("sdxl_fast",))
     busy = ModelSpec("sdxl", 12 * GIB, 4 * GIB, SLOTS, {"fast": quality})
     driver = Driver()
