@@ -107,7 +107,6 @@ class GpuAdmissions:
         """Wait for a reservation on a loaded engine; leaving returns it.
 
         `loads` is called when its model begins to load while it waits.
-
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can't be granted.
         """
         return Admission(self, request, loads)
@@ -167,7 +166,7 @@ class GpuAdmissions:
             self._carry_out(self._scheduler.submit_all(fresh, self._clock.time()))
             for request in fresh:
                 waiting = self._waiting.get(request.id)
-                if waiting is not None and self._scheduler.loading(request.model):
+                if waiting and self._scheduler.loading(request.model):
                     waiting.loads()
 
     def withdraw(self, request_id: str) -> None:
@@ -223,7 +222,9 @@ class GpuAdmissions:
         self.demand_changed()
 
     def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
-        """The load goes on with another engine: its bytes stay held."""
+        """The load begins anew with another engine; its bytes stay held."""
+        del end
+        self._scheduler.load_lost(model, device, self._clock.time())
 
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """The weights are in the host's memory."""
@@ -266,8 +267,7 @@ class GpuAdmissions:
                     assert_never(command)
         self._set_timer()
         if not self._accounting:
-            # Once for all that happens in one turn of the loop.
-            self._accounting = True
+            self._accounting = True  # once for all that happens in one turn of the loop
             self._clock.call_soon(self._account)
 
     def _load(self, model: str, device: int) -> None:
