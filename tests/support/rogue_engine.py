@@ -3,7 +3,8 @@
     python rogue_engine.py <connection> <lifeline> <what it says>
 
 The last argument is JSON: by the tag of each message that comes, the messages that answer it. An
-answer `{"type": "silence"}` closes nothing and ends nothing: the process sleeps from then on.
+answer `{"type": "silence"}` closes nothing and ends nothing: the process sleeps from then on, as
+long as the daemon lives.
 """
 
 import json
@@ -44,7 +45,8 @@ def main() -> None:
                 os._exit(0)
             for answer in says.get(message["type"], []):
                 if answer["type"] == "silence":
-                    signal.pause()
+                    os.read(int(sys.argv[2]), 1)  # until the daemon is gone
+                    os._exit(0)
                 _say(connection, {"run_id": message.get("run_id"), **answer})
 
 
