@@ -1,8 +1,7 @@
 """Admission: the right to use the GPU. The single owner of the scheduler, and its hands.
 
 Every event goes through `_carry_out` in one piece, without an `await` between asking the scheduler
-and acting on its commands, so the scheduler needs no lock. A reservation is returned when the work
-has really ended: when the admission was left and none of its runs is going on any more.
+and acting on its commands, so the scheduler needs no lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +66,6 @@ class GpuAdmissions:
         """Wait for a reservation on a loaded engine; leaving returns it.
 
         `loads` is called when its model begins to load while it waits.
-
         Raises `JobError` (MODEL_LOAD_FAILED, VRAM_OVERFLOW) when it can't be granted.
         """
         return Admission(self, request, loads)
@@ -124,8 +122,7 @@ class GpuAdmissions:
         """Let an admission wait for its grant or its refusal.
 
         What is submitted in one turn of the loop is decided on together: which model is best
-        loaded first depends on all of it. Raises ValueError if the id was submitted before and
-        hasn't ended.
+        loaded first depends on all of it. Raises ValueError if the id is known.
         """
         if admission.request.id in self._waiting or self._scheduler.knows(admission.request.id):
             raise ValueError(
@@ -142,7 +139,7 @@ class GpuAdmissions:
             self._carry_out(self._scheduler.submit_all(fresh, self._clock.time()))
             for request in fresh:
                 waiting = self._waiting.get(request.id)
-                if waiting is not None and self._scheduler.loading(request.model):
+                if waiting and self._scheduler.loading(request.model):
                     waiting.loads()
 
     def withdraw(self, request_id: str) -> None:
@@ -197,6 +194,11 @@ class GpuAdmissions:
         self._carry_out(self._scheduler.load_failed(model, device, code, error.message, now))
         self.demand_changed()
 
+    def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
+        """The load begins anew with another engine; its bytes stay held."""
+        del end
+        self._scheduler.load_lost(model, device, self._clock.time())
+
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """The weights are in the host's memory."""
         now = self._clock.time()
@@ -238,8 +240,7 @@ class GpuAdmissions:
                     assert_never(command)
         self._set_timer()
         if not self._accounting:
-            # Once for all that happens in one turn of the loop.
-            self._accounting = True
+            self._accounting = True  # once for all that happens in one turn of the loop
             self._clock.call_soon(self._account)
 
     def _load(self, model: str, device: int) -> None:

@@ -44,6 +44,13 @@ class EngineEvents:
         self._in_host.discard((model, device))
         self.to.load_failed(model, device, error)
 
+    def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
+        """Count an engine that ended in a load."""
+        self.metrics.engines.died(model, end.loss)
+        self._missed.add((model, device))
+        self._in_host.discard((model, device))
+        self.to.load_lost(model, device, end)
+
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """Time a move to the host's memory."""
         self.metrics.engines.offloaded(model, offloaded.seconds)

@@ -233,7 +233,10 @@ class Engine(Protocol):
         ...
 
     async def ended(self) -> EngineEnd:
-        """Wait for the process to end by itself or by `stop`; return how it did."""
+        """Wait for the process to end by itself or by `stop`; return how it did.
+
+        Also where it can't be ended: nothing more comes of it, and `stop` tells when it is gone.
+        """
         ...
 
 

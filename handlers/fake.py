@@ -25,6 +25,9 @@ The model's options may hold
     load_s, load_fail, load_crash       seconds, a message, an exit status of the load
     load_needs                          a file without which the load fails
     load_waits                          a file that the load waits for
+    load_fault                          a file that the next load takes away, and does what it says:
+                                        fail, crash, broken, oom
+    close_s                             seconds that the engine takes to let its model go
     child                               a command that runs beside the model, as those of vLLM do
     weights                             bytes that the model really holds
     offload                             it can be moved to the host's memory
@@ -61,6 +64,7 @@ from handlers.requests import ImageRequest, TextRequest, VideoRequest
 
 _TEXT_STEPS = 8
 _SIDE = 8
+_BROKEN = "CUDA error: an illegal memory access was encountered"
 
 
 def load(spec: ModelSpec) -> "FakeRunner":
@@ -74,10 +78,28 @@ def load(spec: ModelSpec) -> "FakeRunner":
         os._exit(int(status))
     if (message := spec.options.get("load_fail")) is not None:
         raise RunError(MODEL_LOAD_FAILED, str(message))
+    _strike(spec.options.get("load_fault"))
     needed = spec.options.get("load_needs")
     if needed is not None and not Path(needed).exists():
         raise RunError(MODEL_LOAD_FAILED, f"{needed} doesn't exist")
     return FakeRunner(spec)
+
+
+def _strike(path: str | None) -> None:
+    """Do what a file says, once."""
+    if path is None or not Path(path).exists():
+        return
+    fault = Path(path).read_text().strip()
+    Path(path).unlink()
+    match fault:
+        case "crash":
+            os._exit(9)
+        case "broken":
+            raise RuntimeError(_BROKEN)
+        case "oom":
+            raise MemoryError("out of memory")
+        case _:
+            raise RunError(MODEL_LOAD_FAILED, f"{path} says: {fault}")
 
 
 class FakeRunner:
@@ -121,7 +143,8 @@ class FakeRunner:
             raise RuntimeError(str(message))
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Hold nothing, as slowly as the options say."""
+        time.sleep(float(self._spec.options.get("close_s", 0)))
 
     def text(self, request: TextRequest, control: Control) -> TextAnswer:
         """Answer with the last message."""
@@ -218,7 +241,7 @@ def _misbehave(fake: Mapping[str, Any]) -> None:
         # A foreign function that doesn't let go of the interpreter.
         ctypes.PyDLL(None).usleep(int(float(seconds) * 1e6))
     if fake.get("broken"):
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise RuntimeError(_BROKEN)
     if (mark := fake.get("crash_once")) is not None:
         if Path(mark).exists():
             return

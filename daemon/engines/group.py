@@ -4,19 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from daemon.engines.output import Output
 from handlers.processes import members
 
-__all__ = ["KEPT_LINES", "Child", "gone", "members", "signal_group", "start_group", "words_of_exit"]
+__all__ = ["Child", "gone", "members", "signal_group", "start_group", "words_of_exit"]
 
-KEPT_LINES = 40
-"""The last lines of an engine's output, kept to explain its death."""
-
-_LINE_BYTES = 8192
 _LOOK_AGAIN_S = 0.02
+_LONGEST_PAUSE_S = 1.0
 _LAST_OUTPUT_S = 2.0
+_FLOOD_PAUSE_S = 0.1
 
 
 class Child(asyncio.SubprocessProtocol):
@@ -28,16 +26,20 @@ class Child(asyncio.SubprocessProtocol):
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
-        self._rest = b""
+        self._output = Output(_now())
         self._transport: asyncio.SubprocessTransport | None = None
         self._silent = asyncio.Event()
         self.exited = asyncio.Event()
-        self.last_lines: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property
     def group(self) -> int:
         """The group's id, which is the leader's process id."""
         return self._started.get_pid()
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines of its output."""
+        return self._output.last_lines
 
     @property
     def returncode(self) -> int | None:
@@ -56,22 +58,19 @@ class Child(asyncio.SubprocessProtocol):
             self._transport = transport
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Pass on whole lines; over-long ones in pieces."""
-        del fd
-        # Progress bars redraw a line with a carriage return.
-        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        while len(rest) > _LINE_BYTES:
-            lines.append(rest[:_LINE_BYTES])
-            rest = rest[_LINE_BYTES:]
-        self._rest = rest
-        for line in lines:
-            self._take(line)
+        """Pass on whole lines; whoever floods the pipe is read more slowly, and so has to wait."""
+        for line in self._output.feed(data, _now()):
+            self._log(line)
+        pipe = self._started.get_pipe_transport(fd)
+        if self._output.flooded and isinstance(pipe, asyncio.ReadTransport):
+            pipe.pause_reading()
+            asyncio.get_running_loop().call_later(_FLOOD_PAUSE_S, pipe.resume_reading)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Pass on what came after the last line's end."""
         del fd, exc
-        self._take(self._rest)
-        self._rest = b""
+        for line in self._output.end():
+            self._log(line)
         self._silent.set()
 
     def process_exited(self) -> None:
@@ -85,11 +84,9 @@ class Child(asyncio.SubprocessProtocol):
                 await self._silent.wait()
         self._started.close()
 
-    def _take(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip()
-        if text:
-            self.last_lines.append(text)
-            self._log(text)
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def start_group(
@@ -123,11 +120,13 @@ async def gone(group: int) -> None:
     """Kill what is left of a group and wait until nothing of it lives.
 
     The kernel gives no event for the end of an orphan's last process, so this looks again until
-    it is gone.
+    it is gone, less and less often: one that can't be killed may take for ever.
     """
+    pause_s = _LOOK_AGAIN_S
     while members(group):
         signal_group(group, signal.SIGKILL)
-        await asyncio.sleep(_LOOK_AGAIN_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.2)
 
 
 def words_of_exit(returncode: int) -> str:

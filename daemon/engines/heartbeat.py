@@ -5,10 +5,12 @@ hung when no step came for far longer than its handler ever took between two ste
 The wait before the first step and the one after the last (decoding, encoding) are such gaps too.
 
 The engine as a whole is taken for hung when it answers no ping: then its event loop doesn't run,
-as when a library holds the interpreter, or somebody has stopped the process.
+as when a library holds the interpreter, or somebody has stopped the process. While weights come or
+go it has more time for that: libraries are imported, and memory is pinned.
 
 All moments are seconds of one monotonic clock. When the watcher itself was late, all of the daemon
-may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven.
+may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven,
+whichever comes first after it, the watcher's look or a step that had waited to be read.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,10 @@ class _Run:
     step: str = ""
 
 
+MOVING_FACTOR = 5
+"""So many times as long may a ping wait while weights move."""
+
+
 class Heartbeats:
     """The signs of life of one engine."""
 
@@ -33,21 +39,26 @@ class Heartbeats:
         self._longest_s: dict[str, float] = {}
         self._looked_s = now
         self._pinged_s = now
+        self.moving = False
+        """Weights come or go."""
         self._asked_s: float | None = None
         """When the first ping was sent that nothing was heard after."""
 
     def begun(self, run_id: str, handler: str, now: float) -> None:
         """Note the beginning of a run."""
+        self._forgive(now)
         self._runs[run_id] = _Run(handler, now)
 
     def step(self, run_id: str, step: str, now: float) -> None:
         """Note a step; unknown runs are ignored."""
+        self._forgive(now)
         if (run := self._runs.get(run_id)) is not None:
             self._close_gap(run, now)
             run.step = step
 
     def ended(self, run_id: str, now: float) -> None:
         """Note the end of a run, however it ended."""
+        self._forgive(now)
         if (run := self._runs.pop(run_id, None)) is not None:
             self._close_gap(run, now)
 
@@ -66,10 +77,11 @@ class Heartbeats:
 
     def look(self, now: float) -> str | None:
         """Return why the engine is taken for hung, as a part of a sentence; None: it isn't."""
-        self._forgive(now - self._looked_s - 2 * self._limits.look_every_s)
+        self._forgive(now)
         self._looked_s = now
         stalest = min(self._runs.values(), key=lambda run: run.beat_s, default=None)
-        if self._asked_s is not None and now - self._asked_s >= self._limits.ping_within_s:
+        within_s = self._limits.ping_within_s * (MOVING_FACTOR if self.moving else 1)
+        if self._asked_s is not None and now - self._asked_s >= within_s:
             silence = f"it answered no ping for {now - self._asked_s:.4g} s"
             return silence if stalest is None else f"{silence}, and {_words(stalest, now)}"
         for run in self._runs.values():
@@ -86,9 +98,11 @@ class Heartbeats:
         self._longest_s[run.handler] = max(longest, now - run.beat_s)
         run.beat_s = now
 
-    def _forgive(self, late_s: float) -> None:
+    def _forgive(self, now: float) -> None:
+        late_s = now - self._looked_s - 2 * self._limits.look_every_s
         if late_s <= 0:
             return
+        self._looked_s += late_s
         for run in self._runs.values():
             run.beat_s += late_s
         if self._asked_s is not None:

@@ -3,7 +3,8 @@
     start --> messages both ways --> the leader ends --> the rest is killed --> over
 
 Whatever ends it (`stop`, `kill`, a crash, the kernel), `over` is set only when no process of the
-group lives, so that the memory it held can be counted as free.
+group lives, so that the memory it held can be counted as free. `lost` is set before that where a
+process can't even be killed, as one that waits in a driver: its jobs needn't wait with it.
 """
 
 import asyncio
@@ -23,6 +24,11 @@ _READ_BYTES = 2**20
 _TERM_GRACE_S = 2.0
 _EXIT_GRACE_S = 1.0
 _LAST_FRAMES_S = 5.0
+FATAL_GRACE_S = 10.0
+"""For an engine that said it ends. With a broken driver even an exit may hang."""
+
+UNKILLABLE_S = 20.0
+"""So long after SIGKILL nothing more is expected of a process that still lives."""
 
 
 class Lifetime:
@@ -30,7 +36,7 @@ class Lifetime:
 
     Args:
         take: called with each message, in order, also with those sent just before a crash.
-        at_end: called once when it is over.
+        at_end: called once when it is lost or over.
         log: takes each line of the engine's output.
     """
 
@@ -45,10 +51,16 @@ class Lifetime:
         self._log = log
         self._writer: asyncio.StreamWriter | None = None
         self._living: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._killed: asyncio.TimerHandle | None = None
         self.child: Child | None = None
+        self._group_lives = True
+        """Until it is gone nobody else's processes can have its number."""
         self.cause = ""
         """Why it ends or ended, as a predicate; the first cause is the one that is told."""
         self.loss = Loss.CRASHED
+        self.lost = asyncio.Event()
+        """Nothing more comes of it; set at the latest when it is over."""
         self.over = asyncio.Event()
 
     def start(self, environment: Mapping[str, str], first: protocol.Load) -> None:
@@ -75,10 +87,18 @@ class Lifetime:
         self.blame(loss, cause)
         self._signal(signal.SIGKILL)
 
+    def ends_itself(self, loss: Loss, cause: str) -> None:
+        """Hear that it is about to end; one that doesn't is killed."""
+        self.blame(loss, cause)
+        if self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(FATAL_GRACE_S, self._signal, signal.SIGKILL)
+
     async def stop(self, cause: str, grace_s: float) -> None:
         """End it by a word, then by SIGTERM, then by SIGKILL; return when it is over."""
         self.blame(Loss.STOPPED, cause)
         if self._living is None:
+            self.lost.set()
             self.over.set()
             return
         self.send(protocol.encode(protocol.Shutdown()))
@@ -96,8 +116,20 @@ class Lifetime:
             await uninterrupted(self._living)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.child is not None and not self.over.is_set():
+        if self.child is not None and self._group_lives:
             signal_group(self.child.group, number)
+            if number is signal.SIGKILL and self._killed is None:
+                loop = asyncio.get_running_loop()
+                self._killed = loop.call_later(UNKILLABLE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self.cause = f"{self.cause or 'was killed'}, and can't be ended"
+        self._lose()
+
+    def _lose(self) -> None:
+        if not self.lost.is_set():
+            self.lost.set()
+            self._at_end()
 
     async def _live(self, environment: Mapping[str, str], first: protocol.Load) -> None:
         lifeline, held = os.pipe()
@@ -113,8 +145,11 @@ class Lifetime:
             os.close(held)
             if self._writer is not None:
                 self._writer.close()
+            for timer in (self._patience, self._killed):
+                if timer is not None:
+                    timer.cancel()
             self.over.set()
-            self._at_end()
+            self._lose()
 
     async def _connect(
         self, environment: Mapping[str, str], lifeline: int
@@ -145,6 +180,7 @@ class Lifetime:
             if child.returncode is not None:
                 self.blame(loss_of_exit(child.returncode), words_of_exit(child.returncode))
             await gone(child.group)
+            self._group_lives = False
             await asyncio.wait({reading}, timeout=_LAST_FRAMES_S)
             await child.close()
         finally:

@@ -11,7 +11,7 @@ class HealthLimits:
         hang_floor_s: no run is hung before so long without a step.
         hang_factor: nor before so many times its handler's longest gap between two steps.
         ping_every_s: between two pings.
-        ping_within_s: in which a ping must be answered.
+        ping_within_s: in which a ping must be answered; five times as long while weights move.
     """
 
     hang_floor_s: float = 120.0

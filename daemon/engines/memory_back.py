@@ -6,7 +6,8 @@ reported free only after that, or the next model would be loaded into memory tha
 1. It was read what the device used before the engine was stopped: most of what the engine held
    must be gone from that figure. Not all: what runs beside it takes and gives meanwhile.
 2. The engine had ended by itself before anything could be read: the figure must have stopped
-   falling.
+   falling. Where it never fell, either all was free at the first look or nothing is yet: that is
+   waited for longer than drivers usually take.
 3. Nobody waits for ever: what isn't back by then is told, and the driver shows it as used.
 """
 
@@ -23,7 +24,10 @@ SHARE = 0.8
 """Of what an engine held, the part that must be free again. Ollama waits for the same."""
 
 QUIET_S = 1.0
-"""How long a figure must not fall any more to count as settled."""
+"""How long a figure that has fallen must not fall any more to count as settled."""
+
+STILL_S = 2.5
+"""The same of one that hasn't fallen at all."""
 
 LONGEST_S = 30.0
 POLL_S = 0.1
@@ -122,8 +126,11 @@ class _Settled:
     def __init__(self, now: float) -> None:
         self._lowest: int | None = None
         self._since_s = now
+        self._quiet_s = STILL_S
 
     def look(self, used: int, now: float) -> bool:
-        if self._lowest is None or used < self._lowest - _FALL_BYTES:
-            self._lowest, self._since_s = used, now
-        return now - self._since_s >= QUIET_S
+        if self._lowest is None:
+            self._lowest = used
+        elif used < self._lowest - _FALL_BYTES:
+            self._lowest, self._since_s, self._quiet_s = used, now, QUIET_S
+        return now - self._since_s >= self._quiet_s

@@ -20,7 +20,14 @@ from daemon.engines.outbox import Outbox
 from daemon.engines.telling import lines_of_run, log_failure
 from daemon.telemetry.redaction import redact
 from handlers import failures, registry
-from handlers.base import VRAM_OVERFLOW, ModelSpec, Runner, RunResult, StoppedError
+from handlers.base import (
+    VRAM_OVERFLOW,
+    ModelSpec,
+    RunError,
+    Runner,
+    RunResult,
+    StoppedError,
+)
 from handlers.memory import Meter
 
 _Result = TypeVar("_Result")
@@ -64,7 +71,9 @@ class ModelSide:
 
     def answer(self, number: int) -> None:
         """Post the answer to a ping."""
-        self._outbox.post(protocol.Pong(number, self._meter.held()))
+        # Who looks in mid-load takes half of the engine's processes on a device for all of them.
+        held_bytes = 0 if self._runner is None else self._meter.held()
+        self._outbox.post(protocol.Pong(number, held_bytes))
 
     async def close(self) -> None:
         """Stop the runs at their next step and let the model go."""
@@ -95,7 +104,9 @@ class ModelSide:
             runner = self._runner = registry.load_runner(spec)
         except BaseException as error:  # noqa: BLE001 -- libraries raise SystemExit too
             log_failure(f"loading {spec.model} failed", error)
-            return _load_failed(error, spec)
+            # Not the model's fault, perhaps: another engine may have broken the device.
+            poisoned = failures.is_poisoned(error) and not isinstance(error, RunError)
+            return _fatal(error) if poisoned else _load_failed(error, spec)
         return self._loaded(runner, self._meter.loaded(spec.budget_bytes), started)
 
     def _offload(self) -> protocol.FromEngine:

@@ -9,16 +9,6 @@ from daemon.values import EngineEnd, EngineLostError, Loaded, Loss, Offloaded
 _log = structlog.get_logger(__name__)
 
 
-async def load(engine: Engine, model: str, device: int) -> Loaded | JobError:
-    """Load a new engine."""
-    return await _load(engine, model, device, restoring=False)
-
-
-async def restore(engine: Engine, model: str, device: int) -> Loaded | JobError:
-    """Move the weights of an offloaded engine back."""
-    return await _load(engine, model, device, restoring=True)
-
-
 async def offload(engine: Engine, model: str, device: int) -> Offloaded | EngineEnd:
     """Move the weights to the host's memory; an engine that can't is of no further use."""
     try:
@@ -42,27 +32,41 @@ async def offload(engine: Engine, model: str, device: int) -> Offloaded | Engine
     return offloaded
 
 
-async def _load(engine: Engine, model: str, device: int, *, restoring: bool) -> Loaded | JobError:
+async def bring(
+    engine: Engine, model: str, device: int, *, restoring: bool = False
+) -> Loaded | JobError | EngineEnd:
+    """Load a new engine, or move the weights of an offloaded one back.
+
+    Returns what it holds now, why it says that it can't, or how it ended meanwhile.
+    """
     _log.info("model loading", model=model, device=device, from_host=restoring)
     try:
         loaded = await (engine.restore() if restoring else engine.load())
     except JobError as error:
-        failure = error
-    except EngineLostError as error:
-        message = f"the engine of {model} ended while loading: {error.reason}"
-        failure = JobError(ErrorCode.MODEL_LOAD_FAILED, message)
+        return error
+    except EngineLostError:
+        # The error says what the move met; how the engine ended is known when it is over.
+        return await engine.ended()
     except Exception as error:  # noqa: BLE001 -- whatever a start may raise costs one load, not the daemon
         _log.exception("model load failed unexpectedly", model=model, device=device)
-        failure = JobError(ErrorCode.MODEL_LOAD_FAILED, f"load of {model}: {error!r}")
+        return JobError(ErrorCode.MODEL_LOAD_FAILED, f"load of {model}: {error!r}")
+    _log.info(
+        "model loaded",
+        model=model,
+        device=device,
+        weights_bytes=loaded.weights_bytes,
+        seconds=round(loaded.seconds, 3),
+    )
+    return loaded
+
+
+def failure_of(ended: JobError | EngineEnd, model: str, device: int) -> JobError:
+    """Return, and log, what those are told who wait for a model that didn't come."""
+    if isinstance(ended, JobError):
+        failure = ended
     else:
-        _log.info(
-            "model loaded",
-            model=model,
-            device=device,
-            weights_bytes=loaded.weights_bytes,
-            seconds=round(loaded.seconds, 3),
-        )
-        return loaded
+        message = f"the engine of {model} ended while loading: {ended.reason}"
+        failure = JobError(ErrorCode.MODEL_LOAD_FAILED, message)
     _log.warning(
         "model load failed",
         model=model,

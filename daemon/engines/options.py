@@ -17,7 +17,8 @@ class EngineOptions(BaseModel):
         hang_floor_s: no run is taken for hung before so many seconds without a step.
         hang_factor: nor before so many times its handler's longest gap between two steps.
         ping_every_s: seconds between two pings of an engine.
-        ping_within_s: seconds in which it must answer one, else it is killed.
+        ping_within_s: seconds in which it must answer one, else it is killed; five times as many
+            while weights move.
         offline: never ask a model hub, nor pass its token on.
         omp_threads: threads of CPU kernels; None leaves the libraries' choice.
         inline: run in the daemon's process; for the `fake` runner only.

@@ -8,18 +8,21 @@ One asyncio task per engine lives through the engine's whole life:
 
 Orders are carried out one after the other. However an engine ends, one report says so. Bytes are
 reported free only after the process is gone and the device's memory is back.
+
+An engine that ends while its model comes to the device gets one successor: what killed it may have
+had nothing to do with the model, as a device that another engine has just broken. A load that fails
+by its own account is told at once.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
-from enum import Enum, auto
 from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
 
 from daemon.engines import moves
+from daemon.engines.held import Held, Order
 from daemon.engines.memory_back import AtOnce, MemoryBack
 from daemon.jobs import JobError
 from daemon.ports import Engine, EngineFactory, KeptEngine
@@ -43,6 +46,10 @@ class EngineReports(Protocol):
         """The load failed and its engine is gone."""
         ...
 
+    def load_lost(self, model: str, device: int, end: EngineEnd) -> None:
+        """The engine ended while its model came; the load goes on with another one."""
+        ...
+
     def offload_done(self, model: str, device: int, offloaded: Offloaded) -> None:
         """The weights wait in the host's memory; the engine lives on."""
         ...
@@ -54,36 +61,6 @@ class EngineReports(Protocol):
     def unload_done(self, model: str, device: int) -> None:
         """The engine is gone and the device has its memory back."""
         ...
-
-
-class _Order(Enum):
-    OFFLOAD = auto()
-    RESTORE = auto()
-    UNLOAD = auto()
-
-
-class _Held:
-    """An engine, what it is to do next, and what it holds."""
-
-    def __init__(self, model: str, device: int, engine: Engine) -> None:
-        self.model = model
-        self.device = device
-        self.engine = engine
-        self.orders: deque[_Order] = deque()
-        self.told = asyncio.Event()
-        """Set by an order and by the engine's death."""
-        self.end: EngineEnd | None = None
-        """How the engine ended by itself."""
-        self.held_bytes = 0
-        """What it holds on the device for as long as it is left alone."""
-        self.loaded: Loaded | None = None
-        """What its last load said; None: its weights aren't on the device."""
-        self.handed_over = False
-        """It lives on without this pool."""
-
-    def order(self, order: _Order) -> None:
-        self.orders.append(order)
-        self.told.set()
 
 
 class EnginePool:
@@ -100,7 +77,7 @@ class EnginePool:
         self._memory_back = memory_back or AtOnce()
         self._stop_grace_s = stop_grace_s
         self._reports: EngineReports | None = None
-        self._held: dict[tuple[str, int], _Held] = {}
+        self._held: dict[tuple[str, int], Held] = {}
         self._lives: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
         self._closing = False
@@ -126,7 +103,7 @@ class EnginePool:
 
     def adopt(self, kept: KeptEngine) -> None:
         """Own an engine that was handed over; nothing is reported but its end."""
-        held = _Held(kept.model, kept.device, kept.engine)
+        held = Held(kept.model, kept.device, kept.engine)
         held.loaded, held.held_bytes = kept.loaded, kept.loaded.weights_bytes
         self._begin(held)
 
@@ -156,11 +133,11 @@ class EnginePool:
         if self._closing:
             return
         if (offloaded := self._held.get((model, device))) is not None:
-            offloaded.order(_Order.RESTORE)
+            offloaded.order(Order.RESTORE)
             return
-        self._begin(_Held(model, device, self._factory(model, device)))
+        self._begin(Held(model, device, self._factory(model, device)))
 
-    def _begin(self, held: _Held) -> None:
+    def _begin(self, held: Held) -> None:
         model, device = held.model, held.device
         self._held[model, device] = held
         # Which model is loaded next isn't the matter of the job in whose turn that was decided.
@@ -175,20 +152,20 @@ class EnginePool:
         `offload_done` follows, or `engine_lost` and `unload_done`. Nothing while closing.
         """
         if not self._closing:
-            self._held[model, device].order(_Order.OFFLOAD)
+            self._held[model, device].order(Order.OFFLOAD)
 
     def unload(self, model: str, device: int) -> None:
         """Begin to unload; `unload_done` is reported. Nothing where the engine is going anyway."""
         if not self._closing:
-            self._held[model, device].order(_Order.UNLOAD)
+            self._held[model, device].order(Order.UNLOAD)
 
-    async def _live(self, held: _Held) -> None:
+    async def _live(self, held: Held) -> None:
         """The whole life of one engine; however it ends, the engine is gone after it."""
         model, device = held.model, held.device
         try:
             failure: JobError | None = None
             if held.loaded is None:
-                failure = self._took(held, await moves.load(held.engine, model, device))
+                failure = await self._bring(held)
             if failure is None:
                 failure = await self._serve(held)
         except asyncio.CancelledError:
@@ -201,19 +178,18 @@ class EnginePool:
         else:
             self._to().unload_done(model, device)
 
-    async def _serve(self, held: _Held) -> JobError | None:
+    async def _serve(self, held: Held) -> JobError | None:
         """Carry out orders until the engine is to go; return why a restoring failed."""
-        watch = self._group.create_task(self._watch(held))
+        self._look_after(held)
         try:
             while True:
                 match await self._next_order(held):
-                    case _Order.UNLOAD:
+                    case Order.UNLOAD:
                         return None
-                    case _Order.OFFLOAD:
+                    case Order.OFFLOAD:
                         await self._offload(held)
-                    case _Order.RESTORE:
-                        restored = await moves.restore(held.engine, held.model, held.device)
-                        if (failure := self._took(held, restored)) is not None:
+                    case Order.RESTORE:
+                        if (failure := await self._bring(held)) is not None:
                             return failure
                 if held.end is not None:
                     _log.warning(
@@ -226,9 +202,37 @@ class EnginePool:
                     self._to().engine_lost(held.model, held.device, held.end)
                     return None
         finally:
-            watch.cancel()
+            held.look_away()
 
-    async def _next_order(self, held: _Held) -> _Order | None:
+    async def _bring(self, held: Held) -> JobError | None:
+        """Bring the model to the device; a failure waits until the engine is gone."""
+        loaded = await moves.bring(held.engine, held.model, held.device, restoring=held.on_host)
+        if isinstance(loaded, EngineEnd) and not self._closing:
+            await self._replace(held, loaded)
+            loaded = await moves.bring(held.engine, held.model, held.device)
+        if not isinstance(loaded, Loaded):
+            return moves.failure_of(loaded, held.model, held.device)
+        if held.watch is None and held.on_host:
+            self._look_after(held)  # the successor
+        held.loaded, held.held_bytes, held.on_host = loaded, loaded.weights_bytes, False
+        self._to().load_done(held.model, held.device, loaded)
+        return None
+
+    async def _replace(self, held: Held, end: EngineEnd) -> None:
+        """Put a new engine in the place of one that ended while its model came."""
+        _log.warning(
+            "engine lost while loading: another one is tried",
+            model=held.model,
+            device=held.device,
+            loss=end.loss,
+            reason=end.reason,
+        )
+        self._to().load_lost(held.model, held.device, end)
+        held.look_away()
+        await self._end(held, alive=False)
+        held.engine, held.end = self._factory(held.model, held.device), None
+
+    async def _next_order(self, held: Held) -> Order | None:
         """Return the next order; None: the engine has ended, and nobody had ordered it to."""
         while not held.orders:
             if held.end is not None:
@@ -238,8 +242,9 @@ class EnginePool:
         # Also with a dead engine: who has ordered something hears what became of that.
         return held.orders.popleft()
 
-    async def _offload(self, held: _Held) -> None:
+    async def _offload(self, held: Held) -> None:
         held.loaded = None
+        held.on_host = True
         offloaded = await moves.offload(held.engine, held.model, held.device)
         if isinstance(offloaded, EngineEnd):
             held.end = offloaded
@@ -247,20 +252,21 @@ class EnginePool:
             held.held_bytes = offloaded.left_bytes
             self._to().offload_done(held.model, held.device, offloaded)
 
-    def _took(self, held: _Held, loaded: Loaded | JobError) -> JobError | None:
-        """Report a load that succeeded; a failure waits until the engine is gone."""
-        if isinstance(loaded, JobError):
-            return loaded
-        held.loaded, held.held_bytes = loaded, loaded.weights_bytes
-        self._to().load_done(held.model, held.device, loaded)
-        return None
+    def _look_after(self, held: Held) -> None:
+        held.watch = self._group.create_task(self._watch(held))
 
-    async def _watch(self, held: _Held) -> None:
+    async def _watch(self, held: Held) -> None:
         end = await held.engine.ended()
         held.end = held.end or end
         held.told.set()
 
-    async def _reap(self, held: _Held, *, alive: bool) -> None:
+    async def _reap(self, held: Held, *, alive: bool) -> None:
+        """Stop the engine until it is gone, wait for its memory, and forget it."""
+        await self._end(held, alive=alive)
+        del self._held[held.model, held.device]
+        _log.info("engine gone", model=held.model, device=held.device)
+
+    async def _end(self, held: Held, *, alive: bool) -> None:
         """Stop the engine until it is gone, and wait for its memory."""
         model, device, held.loaded = held.model, held.device, None
         before = await self._memory_back.used(model, device) if alive else None
@@ -274,10 +280,8 @@ class EnginePool:
             else:
                 break
         await self._memory_back.wait(model, device, before, held.held_bytes)
-        del self._held[model, device]
-        _log.info("engine gone", model=model, device=device)
 
-    async def _stop_at_exit(self, held: _Held) -> None:
+    async def _stop_at_exit(self, held: Held) -> None:
         """Stop the engine; whoever cancels that too has no more patience, so it is killed."""
         try:
             await held.engine.stop(self._stop_grace_s)

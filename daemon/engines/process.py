@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.engines import protocol
-from daemon.engines.answers import job_error, loaded_of, offloaded_of, output_of
+from daemon.engines.answers import job_error, loaded_of, offloaded_of, output_of, step_of
 from daemon.engines.lifetime import Lifetime
 from daemon.engines.limits import EngineLimits
 from daemon.engines.waiting import uninterrupted
@@ -28,7 +28,6 @@ from daemon.values import (
     Loss,
     Offloaded,
     RunOutput,
-    StepReport,
 )
 from handlers.base import ModelSpec
 
@@ -90,10 +89,8 @@ class EngineProcess:
             raise EngineLostError(f"{self.reason}, and an engine loads only once")
         self._moved = asyncio.get_running_loop().create_future()
         self._lifetime.start(self._environment, protocol.Load(**self._spec.fields()))
-        answer = await self._move_end("load", self._moved)
-        if not self._lifetime.over.is_set():
-            self._watch.start()
-        return self._loaded(answer)
+        self._watch.start()
+        return self._loaded(await self._move_end("load", self._moved))
 
     async def offload(self) -> Offloaded:
         """Move the weights to the host's memory; see `ports.Engine`."""
@@ -177,7 +174,7 @@ class EngineProcess:
 
     async def ended(self) -> EngineEnd:
         """Wait for the end; see `ports.Engine`."""
-        await self._lifetime.over.wait()
+        await self._lifetime.lost.wait()
         return EngineEnd(self._lifetime.loss, self.reason)
 
     @property
@@ -191,6 +188,7 @@ class EngineProcess:
 
     async def _move_end(self, deed: str, moved: "asyncio.Future[_MoveEnd | None]") -> _MoveEnd:
         """Wait for weights to be where they are wanted; a failure ends the process."""
+        self._watch.moving(True)
         try:
             async with asyncio.timeout(self._limits.load_s):
                 answer = await asyncio.shield(moved)
@@ -209,6 +207,7 @@ class EngineProcess:
             raise job_error(answer)
         if answer is None:
             raise self._lost()
+        self._watch.moving(False)
         return answer
 
     def _loaded(self, answer: _MoveEnd) -> Loaded:
@@ -252,7 +251,7 @@ class EngineProcess:
             case protocol.Step():
                 self._report(message)
             case protocol.Fatal(cause=cause, poisoned=poisoned):
-                self._lifetime.blame(Loss.POISONED if poisoned else Loss.CRASHED, cause)
+                self._lifetime.ends_itself(Loss.POISONED if poisoned else Loss.CRASHED, cause)
             case protocol.Pong(number=number):
                 _answer(self._pings.get(number), message)
             case protocol.Done() | protocol.RunFailed() | protocol.RunCancelled():
@@ -263,11 +262,8 @@ class EngineProcess:
         if (open_run := self._runs.get(step.run_id)) is None:
             return
         self._watch.step(step.run_id, _words_of(step))
-        report = StepReport(
-            step.current_step, step.fraction, step.step, step.steps, step.text, step.preview
-        )
         try:
-            open_run.progress(report)
+            open_run.progress(step_of(step))
         except Exception as error:  # noqa: BLE001 -- an onlooker's fault must not end the engine
             self._log(f"progress of run {step.run_id} was not taken: {error!r}")
 

@@ -23,15 +23,26 @@ that an engine can stand elsewhere.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+
+from handlers.base import Saving
 
 MAX_FRAME_BYTES = 512 * 2**20
 """The longest body; a longer one means a fault, not a film."""
 
+MOST_BYTES = 2**50
+"""More memory than any host has: whoever tells of it, or of less than none, can't be believed."""
+
 PROTOCOL_VERSION = 4
 _LENGTH_BYTES = 4
+
+Held = Annotated[int, msgspec.Meta(ge=0, le=MOST_BYTES)]
+"""Bytes that the ledgers count with."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Savings = Annotated[int, msgspec.Meta(ge=0, le=int(max(Saving)))]
 
 
 class ProtocolError(Exception):
@@ -96,10 +107,10 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     `offloads` says whether `Offload` may be asked, `savings` is the highest `handlers.base.Saving`.
     """
 
-    weights_bytes: int
-    seconds: float
+    weights_bytes: Held
+    seconds: Seconds
     offloads: bool = False
-    savings: int = 0
+    savings: Savings = 0
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -112,9 +123,9 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 class Offloaded(msgspec.Struct, frozen=True, tag="offloaded"):
     """The weights wait in the host's memory: what is left on the device, what they take there."""
 
-    left_bytes: int
-    host_bytes: int
-    seconds: float
+    left_bytes: Held
+    host_bytes: Held
+    seconds: Seconds
 
 
 class OffloadFailed(msgspec.Struct, frozen=True, tag="offload_failed"):

@@ -1,4 +1,4 @@
-"""Looks after one engine while it holds a model: pings it, and tells when it hangs.
+"""Looks after one engine from its start on: pings it, and tells when it hangs.
 
 It works by timers and not by a task of its own, so that nothing is left to be awaited.
 """
@@ -38,6 +38,11 @@ class Watch:
         self._beats = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def moving(self, moving: bool) -> None:
+        """Note whether weights come or go."""
+        if self._beats is not None:
+            self._beats.moving = moving
 
     def begun(self, run_id: str, handler: str) -> None:
         """Note the beginning of a run."""

@@ -180,7 +180,7 @@ class Facts:
         Counts concurrency, budget and the device's free bytes; a model that is being loaded
         counts as if it were there.
         """
-        if placement.doomed or placement.device in self.exclusive:
+        if placement.closed or placement.device in self.exclusive:
             return 0
         if lane.exclusive:
             return 1 if self._has_it_whole(placement, lane) else 0
@@ -204,7 +204,7 @@ class Facts:
         """Whether a run of the lane could start there now if it found its bytes."""
         return (
             placement.residency is Residency.RESIDENT
-            and not placement.doomed
+            and not placement.closed
             and placement.device not in self.exclusive
             and (
                 self._has_it_whole(placement, lane)

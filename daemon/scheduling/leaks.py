@@ -13,6 +13,10 @@ ALLOWED_SHARE = 0.10
 GROWING_RUNS = 3
 """So many runs in a row must each have left more behind: one large picture's cache is no leak."""
 
+WEIGH_AFTER_RUNS = 32
+"""An engine that is never idle is drained, to see what it holds, after so many runs for each that
+it takes at once."""
+
 
 class LeakWatch:
     """What one engine held after each of its runs, bytes."""
@@ -22,11 +26,11 @@ class LeakWatch:
         self._baseline = 0
         self._last: deque[int] = deque(maxlen=GROWING_RUNS + 1)
 
-    def observe(self, held_bytes: int) -> bool:
-        """Take what the engine holds with no run in it; return whether it leaks."""
-        self._runs += 1
+    def observe(self, held_bytes: int, runs: int = 1) -> bool:
+        """Take what the engine holds with no run in it, after so many; return whether it leaks."""
+        self._runs += runs
         self._last.append(held_bytes)
-        if self._runs <= WARM_UP_RUNS:
+        if self._runs <= WARM_UP_RUNS or len(self._last) == 1:
             self._baseline = max(self._baseline, held_bytes)
             return False
         allowed = max(ALLOWED_BYTES, int(ALLOWED_SHARE * self._baseline))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from daemon.scheduling import moves
-from daemon.scheduling.residency import Residency
+from daemon.scheduling.leaks import WEIGH_AFTER_RUNS
+from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import Run, State
 
 
@@ -55,10 +56,26 @@ def learn_from(state: State, run: Run, measured: Measured, now: float) -> None:
     told = measured.completed and not measured.overflowed
     if told and like_others and measured.peak_bytes is not None:
         _learn_peak(state, run, measured.peak_bytes)
-    if measured.held_bytes is not None and placement.leak.observe(
-        _beyond_grant(state, run, measured.held_bytes)
+    if measured.held_bytes is None:
+        _weigh(placement, measured)
+    elif placement.leak.observe(
+        _beyond_grant(state, run, measured.held_bytes), placement.unweighed + 1
     ):
         moves.doom(state, placement)
+
+
+def _weigh(placement: Placement, measured: Measured) -> None:
+    """Count a run that ended beside others: what they all hold says nothing of leaks.
+
+    After many of them the engine is to be idle once. Not one that took all its bytes at its load,
+    and none that measures nothing.
+    """
+    others = placement.runs > 1
+    if not others or measured.peak_bytes is None or placement.model.runs_included:
+        return
+    placement.unweighed += 1
+    if placement.unweighed >= WEIGH_AFTER_RUNS * placement.model.max_concurrent:
+        placement.weighing = True
 
 
 def _beyond_grant(state: State, run: Run, held_bytes: int) -> int:

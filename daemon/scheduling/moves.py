@@ -38,6 +38,13 @@ def _charge(state: State, placement: Placement) -> None:
         state.shares.charge(waiting[0].head().request.user, seconds)
 
 
+def load_anew(state: State, model: str, device: int, now: float) -> None:
+    """Begin a load again, from disk: the time of the first try is no load's."""
+    placement = state.placements[model, device]
+    placement.restoring = False
+    _changed(state, placement, now)
+
+
 def loaded(state: State, model: str, device: int, measured: Loaded, now: float) -> bool:
     """Settle a load; False when it took more than there is: it must be unloaded."""
     placement = state.placements[model, device]
@@ -143,6 +150,7 @@ def gone(state: State, model: str, device: int, now: float, *, failed: bool = Fa
         state.doomed.remove(placement)
     placement.offloads = placement.doomed = placement.restoring = False
     placement.leak = LeakWatch()
+    placement.unweighed, placement.weighing = 0, False
     state.ledgers[device].release_model(model)
     state.host.release(model, device)
 

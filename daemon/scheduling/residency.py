@@ -90,6 +90,10 @@ class Placement:
     doomed: bool = False
     """The engine leaks: it takes no more runs and goes."""
     leak: LeakWatch = field(default_factory=LeakWatch)
+    unweighed: int = 0
+    """Runs that have ended beside others since the engine was last idle."""
+    weighing: bool = False
+    """It takes no runs until it is idle, so that what it holds can be measured."""
     runs: int = 0
     """Runs that the present engine holds."""
     runs_by_quality: dict[str, int] = field(default_factory=dict)
@@ -101,6 +105,11 @@ class Placement:
     """Since when nothing runs here; means something only while `runs` is 0."""
     most_reserved: int = 0
     """The most bytes that were promised at once to the runs that overlap the present ones."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether its engine takes no runs at present, whatever its slots."""
+        return self.doomed or self.weighing
 
     def drained_s(self, now: float) -> float:
         """Return when the last of the runs is expected to end; `now` if that is past or none is."""

@@ -123,6 +123,10 @@ class Scheduler:
                 refused = self._refusals.over_budget(model, loaded.weights_bytes, now)
         return [*commands, *refused, *self._refusals.overflowing(model), *self._decide(now)]
 
+    def load_lost(self, model: str, device: int, now: float) -> None:
+        """The engine ended while its model came; another one loads it, from disk."""
+        moves.load_anew(self.state, model, device, now)
+
     def load_failed(
         self, model: str, device: int, error_code: ErrorCode, message: str, now: float
     ) -> list[Command]:

@@ -167,6 +167,8 @@ class State(Facts):
             del placement.ends_s[request_id]
             placement.runs_by_quality[run.lane.quality.name] -= 1
             placement.idle_since_s = now
+            if not placement.runs:
+                placement.unweighed, placement.weighing = 0, False
             if not any(each.runs for each in self.warm_on[placement.device]):
                 self.shape += 1
         return run

@@ -4,7 +4,7 @@ Each names who stands in the way, how much is missing, and about how long it tak
 is expected.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.lanes import Lane
@@ -109,7 +109,7 @@ def _of_turn(state: State, lane: Lane, claims: Mapping[int, Claim], now: float) 
     2. A run has its device for itself.
     3. It needs a device for itself.
     4. A slot is free, and a claim keeps it for somebody else.
-    5. Its engine takes no more runs.
+    5. Its engine takes no more runs, or none until it was weighed.
     6. Its own model's runs have the slots, or all that the budget allows.
     """
     model = lane.model.name
@@ -132,10 +132,18 @@ def _of_turn(state: State, lane: Lane, claims: Mapping[int, Claim], now: float) 
         if state.may_start(place, lane):
             claim = claims.get(place.device)
             return f"its slot is kept for {_first(lane, claim)}, which goes first"
-    if all(place.doomed for place in places):  # 5
+    return _of_slots(state, lane, places, now)  # 5, 6
+
+
+def _of_slots(state: State, lane: Lane, places: Sequence[Placement], now: float) -> str:
+    model = lane.model.name
+    if all(place.doomed for place in places):
         return f"the engine of {model} leaks: it is replaced when idle{_after_runs(places, now)}"
+    if any(place.weighing for place in places):
+        waits = f"{model} starts nothing until it is idle and what it holds was measured"
+        return waits + _after_runs(places, now)
     slots = any(state.slots(place, lane) > 0 for place in places)
-    taken = f"{model} has used up its budget" if slots else f"every slot of {model} is taken"  # 6
+    taken = f"{model} has used up its budget" if slots else f"every slot of {model} is taken"
     return taken + _next_end(places, now)
 
 

@@ -69,11 +69,23 @@ async def test_an_engine_that_answers_its_pings_lives(start_engine: StartEngine)
     assert output.fields["response"] == "You said: p"
 
 
+async def test_an_engine_that_can_not_answer_for_a_while_lives(start_engine: StartEngine) -> None:
+    """A kernel that holds the interpreter for some seconds is no hang before the stated time."""
+    engine = await start_engine(
+        limits=EngineLimits(120, 60, HealthLimits(ping_every_s=0.05, ping_within_s=60))
+    )
+
+    output = await engine.run("run", "chat", params(starve_s=3), ignore)
+
+    assert output.fields["response"] == "You said: p"
+
+
 async def test_an_engine_that_can_not_answer_is_killed(start_engine: StartEngine) -> None:
     """A library that doesn't let go of the interpreter starves the engine's event loop."""
     engine = await start_engine(limits=LISTENING)
 
-    error = await lost(engine, starve_s=60)
+    # Less than it would have while it loads.
+    error = await lost(engine, starve_s=9)
 
     assert error.loss is Loss.HUNG
     assert "hung and was killed: it answered no ping for" in error.reason

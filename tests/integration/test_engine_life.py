@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from eventually import eventually
 
 from daemon.engines.group import members
 from daemon.engines.limits import EngineLimits
+from daemon.engines.output import BURST_BYTES, LINE_COSTS_BYTES
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
 from daemon.values import EngineLostError, Loss, StepReport
@@ -43,7 +45,7 @@ async def begun(engine: EngineProcess, run_id: str = "run", **fake: Any) -> "asy
     def progress(report: StepReport) -> None:
         first.set()
 
-    wanted = params(steps=100_000, step_s=0.01, **fake)
+    wanted = params(**{"steps": 100_000, "step_s": 0.01, **fake})
     run = asyncio.create_task(engine.run(run_id, "chat", wanted, progress))
     await first.wait()
     return run
@@ -195,6 +197,24 @@ async def test_output_goes_to_the_log_and_its_end_is_kept(
 
     assert {"first", "bar", "last"} == set(lines)
     assert lines == engine.last_lines
+
+
+async def test_a_flood_of_output_holds_up_nobody(start_engine: StartEngine) -> None:
+    """It is read slowly and left out, its size is told, and the engine serves on beside it."""
+    lines: list[str] = []
+    began = time.monotonic()
+    engine = await start_engine(options={"child": ["yes", "flood"]}, log=lines.append)
+
+    run = await begun(engine, steps=50)
+    output = await run
+    await engine.stop()
+
+    assert output.fields["response"] == "You said: p"
+    assert len(lines) < 2 * BURST_BYTES / LINE_COSTS_BYTES
+    left_out = sum(
+        int(line.split()[0].strip("(").replace(",", "")) for line in lines if "left out" in line
+    )
+    assert 0 < left_out / (time.monotonic() - began) < 10e6
 
 
 async def test_an_engine_sees_no_secrets(

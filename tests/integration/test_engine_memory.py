@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eventually import eventually
 
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
@@ -50,6 +51,25 @@ async def test_a_peak_is_seen_and_gone_after_the_run(start_engine: StartEngine) 
     assert high.peak_bytes == pytest.approx(held(before) + 200 * MIB, abs=NOISE)
     assert held(high) == pytest.approx(held(before), abs=NOISE)
     assert after.peak_bytes < held(before) + NOISE
+
+
+async def test_nothing_is_measured_before_the_model_is_there(
+    new_engine: Callable[..., EngineProcess], tmp_path: Path
+) -> None:
+    """A load is answered for as soon as it is asked, and isn't looked into half-way."""
+    waits, up = tmp_path / "waits", tmp_path / "up"
+    touch = tmp_path / "touch"
+    touch.write_text(f"#!/bin/sh\nexec touch {up}\n")
+    touch.chmod(0o755)
+    options = {"child": [str(touch)], "load_waits": str(waits), "weights": 50 * MIB}
+    engine = new_engine(options=options)
+    load = asyncio.create_task(engine.load())
+    await eventually(up.exists, what="it loads")
+
+    assert await engine.memory() == 0
+    waits.touch()
+    await load
+    assert await engine.memory() > 50 * MIB
 
 
 async def test_processes_that_an_engine_has_started_are_part_of_it(

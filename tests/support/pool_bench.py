@@ -53,6 +53,9 @@ class Bench:
     def load_failed(self, *report: Any) -> None:
         self.reports.append(("load_failed", *report))
 
+    def load_lost(self, *report: Any) -> None:
+        self.reports.append(("load_lost", *report))
+
     def offload_done(self, *report: Any) -> None:
         self.reports.append(("offload_done", *report))
 

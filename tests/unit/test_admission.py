@@ -9,7 +9,7 @@ from virtual_gpu import CHAT, VIDEO
 from daemon.jobs import ErrorCode, JobError
 from daemon.scheduling.models import GIB
 from daemon.scheduling.residency import Residency
-from daemon.values import EngineLostError, RefusedError, Waits
+from daemon.values import RefusedError, Waits
 
 
 async def test_a_request_waits_for_its_model_and_runs() -> None:
@@ -57,7 +57,6 @@ async def test_draining_demands_nothing() -> None:
     ("error", "code", "message"),
     [
         (JobError(ErrorCode.VRAM_OVERFLOW, "too big"), ErrorCode.VRAM_OVERFLOW, "too big"),
-        (EngineLostError("signal 11"), ErrorCode.MODEL_LOAD_FAILED, "signal 11"),
         (OSError("no python"), ErrorCode.MODEL_LOAD_FAILED, "no python"),
     ],
 )
@@ -81,6 +80,25 @@ async def test_a_failed_load_answers_who_waits(
         assert gpu.admissions.demand() == ()
         gpu.clock.advance(5)
         assert gpu.admissions.demand() != ()
+
+
+async def test_two_engines_that_die_in_a_load_answer_who_waits() -> None:
+    """With the second one's end; the bytes are held from the first load on until it is gone."""
+    async with host(CHAT) as gpu:
+        run = asyncio.create_task(gpu.one_run("a", "chat"))
+        await settled()
+        gpu.engines[0].die("signal 9")
+        await settled()
+        assert not run.done()
+        assert gpu.scheduler.state.ledgers[0].weights_of("chat") == CHAT.weights_bytes
+        gpu.engines[1].die("signal 11")
+        with pytest.raises(JobError, match="signal 11") as refused:
+            await run
+
+        assert refused.value.error_code is ErrorCode.MODEL_LOAD_FAILED
+        assert [engine.stops for engine in gpu.engines] == [1, 1]
+        assert gpu.scheduler.state.ledgers[0].held_bytes == 0
+        assert gpu.residency("chat") is Residency.COLD
 
 
 async def test_an_id_is_admitted_once_at_a_time() -> None:

@@ -91,8 +91,8 @@ async def test_a_death_is_told_once_wherever_the_weights_are(where: str) -> None
 
 
 @pytest.mark.parametrize("before", [False, True])
-async def test_a_death_on_the_way_back_is_a_failed_load(before: bool) -> None:
-    """And nothing else, also when the order crosses the death."""
+async def test_a_death_on_the_way_back_costs_a_load_from_disk(before: bool) -> None:
+    """Also when the order crosses the death; the successor is watched as any engine is."""
     async with bench() as each:
         engine = await each.offloaded()
         if before:
@@ -102,8 +102,32 @@ async def test_a_death_on_the_way_back_is_a_failed_load(before: bool) -> None:
             await settled()
             engine.die("segfault")
         await settled()
+        assert each.reports == [("load_lost", "video", 0, EngineEnd(Loss.KILLED, "segfault"))]
+        each.engines[1].may_load.set()
+        await settled()
+        assert each.reports[1:] == [("load_done", "video", 0, LOADED)]
 
-        (report,) = each.reports
+        each.engines[1].die("another segfault")
+        await settled()
+
+        end = EngineEnd(Loss.KILLED, "another segfault")
+        assert each.reports[2:] == [("engine_lost", "video", 0, end), ("unload_done", "video", 0)]
+
+
+async def test_a_death_in_a_load_costs_another_load() -> None:
+    """Whatever killed the engine, it may not have been the model; the second one is its doing."""
+    async with bench() as each:
+        each.pool.load("video", 0)
+        await settled()
+        each.engines[0].die("killed")
+        await settled()
+        assert each.reports == [("load_lost", "video", 0, EngineEnd(Loss.KILLED, "killed"))]
+        assert each.engines[0].stops == 1
+        each.engines[1].die("killed again")
+        await settled()
+
+        report = each.reports[1]
         assert report[:3] == ("load_failed", "video", 0)
         assert report[3].error_code is ErrorCode.MODEL_LOAD_FAILED
-        assert "segfault" in report[3].message
+        assert "killed again" in report[3].message
+        assert len(each.engines) == 2

@@ -117,6 +117,21 @@ def test_an_unanswered_ping_is_a_hang() -> None:
     assert engine.until(1) == "it answered no ping for 60 s"
 
 
+def test_a_ping_may_wait_longer_while_weights_move() -> None:
+    """Imports hold the interpreter; a stopped process must not hold up others' loads for long."""
+    engine = Watched(pongs=False)
+    engine.beats.moving = True
+    assert engine.until(309) is None
+    assert engine.until(1) == "it answered no ping for 300 s"
+
+    engine = Watched(pongs=False)
+    engine.beats.moving = True
+    assert engine.until(200) is None
+    engine.beats.moving = False
+    engine.beats.heard()
+    assert engine.until(71) == "it answered no ping for 60 s"
+
+
 def test_a_silent_engine_is_told_with_its_run() -> None:
     """The run that starves the rest is likely the cause."""
     engine = Watched(pongs=False)
@@ -151,6 +166,28 @@ def test_a_watcher_that_stood_still_itself_blames_nobody() -> None:
     engine.pongs = True
     assert engine.until(160) is None, "the stop counted as a gap of this handler"
     assert engine.until(60) is not None, "the stop is forgiven once, not for ever"
+
+
+@pytest.mark.parametrize("first", ["step", "end", "beginning"])
+def test_what_had_waited_to_be_read_is_no_gap(first: str) -> None:
+    """Messages of the time in which the daemon stood still are read before the watcher looks."""
+    engine = Watched()
+    engine.begin()
+    engine.until(3)
+    engine.now += 3600
+
+    match first:
+        case "step":
+            engine.step("generating_video 1 of 9")
+        case "end":
+            engine.beats.ended("run", engine.now)
+            engine.begin()
+        case _:
+            engine.begin("another")
+            engine.step("generating_video 1 of 9")
+    engine.until(1)
+
+    assert engine.until(160) is not None, "the stop counted as a gap of this handler"
 
 
 def test_what_is_unknown_is_ignored() -> None:

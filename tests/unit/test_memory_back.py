@@ -75,6 +75,18 @@ async def test_after_a_death_the_figure_must_have_settled() -> None:
     assert driver.now == pytest.approx(3.0, abs=0.21)
 
 
+@pytest.mark.parametrize(("freed_s", "waited_s"), [(0.0, 2.5), (1.6, 2.6)])
+async def test_after_a_death_memory_that_comes_back_late_is_waited_for(
+    freed_s: float, waited_s: float
+) -> None:
+    """Drivers take up to 1.5 s. Whether all was free at the first look can't be told at once."""
+    driver = Driver(freed_at(freed_s, 20 * GIB, 8 * GIB))
+
+    await driver.memory().wait("video", 0, None, 12 * GIB)
+
+    assert driver.now == pytest.approx(waited_s, abs=0.21)
+
+
 async def test_a_device_without_a_driver_has_its_memory_back() -> None:
     """A simulated one, or a CPU."""
     driver = Driver(lambda _: None)

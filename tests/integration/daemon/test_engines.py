@@ -88,6 +88,32 @@ async def test_innocents_beside_a_killer_complete(
             ] == [("released", True), ("completed", False)]
 
 
+async def test_two_killers_of_one_engine_pay_and_nobody_else(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """Both were in the engine that ended first: each is proven by one that it has for itself."""
+    async with daemon(direct) as worker:
+        hold = tmp_path / "hold"
+        innocent = await direct.insert("chat", hold=str(hold))
+        await direct.until_running(innocent)
+        [shared] = worker.engines()
+        killers = [
+            await direct.insert("chat", steps=4, step_s=0.1, **deed)
+            for deed in ({"crash": 3}, {"broken": True})
+        ]
+        await eventually(lambda: shared not in worker.engines())
+        hold.touch()
+        for job in killers:
+            row = await direct.until(job, "failed")
+            assert (row["error_code"], row["attempts"]) == ("GENERATION_FAILED", 1)
+        row = await direct.until(innocent, "completed")
+        assert row["attempts"] == 1
+        assert [
+            (run["outcome"], run["engine_lost"]) for run in await direct.database.runs(innocent)
+        ] == [("released", True), ("completed", False)]
+        await direct.assert_nothing_held()
+
+
 async def test_a_model_that_cannot_be_loaded_fails_its_jobs_only(
     direct: Project, daemon: StartDaemon
 ) -> None:

@@ -1,5 +1,7 @@
 """Engines that hang or can't begin under whole daemons: others go on, and one job pays at most."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +53,35 @@ async def test_a_run_that_hangs_is_found_and_pays_alone(
         assert deaths == 2
         await direct.until(await direct.insert("sdxl_image_fast"), "completed")
         await direct.assert_nothing_held()
+
+
+async def test_an_engine_that_somebody_stopped_is_found_by_its_silence(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """No step is missing yet: it answers no ping. Its job runs again, another engine goes on."""
+    hold = tmp_path / "hold"
+    options = "OURVIDZ_MODELS__SDXL__OPTIONS__"
+    listening = {f"{options}PING_EVERY_S": "0.5", f"{options}PING_WITHIN_S": str(HANG_FLOOR_S)}
+    async with daemon(direct, **listening) as worker:
+        beside = await direct.insert("wan_image_fast", hold=str(hold))
+        await direct.until_running(beside)
+        [other] = worker.engines()
+        job = await direct.insert("sdxl_image_fast", hold=str(hold))
+        await direct.until_running(job)
+        [engine] = set(worker.engines()) - {other}
+        os.kill(engine, signal.SIGSTOP)
+        await eventually(lambda: engine not in worker.engines())
+        hold.touch()
+
+        for each in (job, beside):
+            row = await direct.until(each, "completed")
+            assert row["attempts"] == 1
+        lost, completed = await direct.database.runs(job)
+        assert (lost["outcome"], lost["engine_lost"]) == ("released", True)
+        assert "hung and was killed: it answered no ping for" in lost["error"]
+        assert completed["outcome"] == "completed"
+        assert len(await direct.database.runs(beside)) == 1
+        assert other in worker.engines()
 
 
 async def test_failed_loads_back_off_while_others_go_on(

@@ -1,5 +1,6 @@
 """Memory that runs out, leaks, is learned, and is given to one model after the other."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from asking import WITHIN_S
 from daemon_process import HELD_BYTES, TAKING_TURNS, Daemon
 from eventually import eventually
 from projects import Project
@@ -56,6 +59,59 @@ async def test_a_run_out_of_memory_gets_the_device_for_itself(
         # It isn't alone for longer than it needs to be.
         await direct.until(await direct.insert("chat"), "completed")
         assert set(await placements_of(worker)) == {"sdxl", "chat"}
+
+
+async def test_an_overflow_while_another_model_loads_waits_for_its_end(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """A load isn't broken off: its model comes, leaves for the other's second try, and works."""
+    waits, hold = tmp_path / "waits", tmp_path / "hold"
+    options = {"OURVIDZ_MODELS__WAN__OPTIONS__LOAD_WAITS": str(waits)}
+    async with daemon(direct, **options) as worker:
+        beside = await direct.insert("sdxl_image_fast", hold=str(hold))
+        await direct.until_running(beside)
+        loading = await direct.insert("wan_image_fast")
+        await eventually(lambda: len(worker.engines()) == 2, what="wan loads")
+        overflowing = await direct.insert("sdxl_image_fast", oom_times=2)
+        await eventually(lambda: "out of memory: trying again" in worker.log)
+        hold.touch()
+        await direct.until(beside, "completed")
+        waits.touch()
+        for each in (overflowing, loading):
+            row = await direct.until(each, "completed")
+            assert row["attempts"] == 1
+            assert [run["outcome"] for run in await direct.database.runs(each)] == ["completed"]
+
+
+async def test_a_stream_of_requests_does_not_keep_a_run_from_its_device(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Somebody always talks to the chat model: it leaves all the same, and then comes back."""
+    talking = {"message": "and then?", "system_prompt": "", "fake": {"steps": 10, "step_s": 0.05}}
+    async with (
+        daemon(direct) as worker,
+        httpx.AsyncClient(base_url=worker.url, timeout=WITHIN_S) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        answers: list[int] = []
+
+        async def talk() -> None:
+            while True:
+                answers.append((await client.post("/chat", json=talking)).status_code)
+
+        talkers = [group.create_task(talk()) for _ in range(3)]
+        await eventually(lambda: len(answers) > 3)
+        [chat_engine] = worker.engines()
+        job = await direct.insert("sdxl_image_fast", oom_times=1)
+        row = await direct.until(job, "completed")
+        before = len(answers)
+
+        assert row["attempts"] == 1
+        assert chat_engine not in worker.engines()
+        await eventually(lambda: len(answers) > before + 6)
+        for each in talkers:
+            each.cancel()
+        assert set(answers) == {httpx.codes.OK}
 
 
 async def test_runs_save_memory_as_far_as_they_must(direct: Project, daemon: StartDaemon) -> None:

@@ -240,3 +240,20 @@ def test_an_engine_that_waits_on_the_host_is_not_spared() -> None:
     assert one.offload_done("chat", 0, Offloaded(4 * GIB, CHAT.weights_bytes, 0.0), 5.07) == [
         UnloadModel("chat", 0)
     ]
+
+
+def test_a_way_back_that_its_engine_did_not_survive_becomes_a_load_from_disk() -> None:
+    """Its seconds are those of a load, from the second try on, and say nothing of restores."""
+    one = waiting_sdxl()
+    one.run_ended("v", 130)
+    one.submit(request("back", "sdxl"), 140)
+    assert residency(one, "sdxl") is Residency.LOADING
+    restore_s = one.state.durations.restore_s("sdxl")
+    load_s = one.state.durations.load_s("sdxl")
+
+    one.load_lost("sdxl", 0, 150)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 0.0), 150 + 3 * load_s)
+
+    assert one.state.durations.restore_s("sdxl") == restore_s
+    assert one.state.durations.load_s("sdxl") > load_s
+    assert "back" in one.state.runs

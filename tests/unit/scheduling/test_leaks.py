@@ -170,3 +170,74 @@ def test_a_host_that_lives_on_serves_everybody() -> None:
 
     assert len(started(gpu)) == 30
     assert moves(gpu).count("-sdxl") == 5
+
+
+def busy(leak_gb: float, runs: int) -> tuple[Scheduler, list[object], int]:
+    """End so many runs of an engine that always has another one beside; some GB are left of each.
+
+    Returns the scheduler, its last commands, and how often the engine was idle.
+    """
+    one = Scheduler([SDXL], [device(24)], max_pass_over_s=60)
+    for number in range(runs + 4):
+        one.submit(request(f"{number}", "sdxl"), 0)
+    one.load_done("sdxl", 0, Loaded(SDXL.weights_bytes, 0.0), 10)
+    commands, idle = [], 0
+    for number in range(runs):
+        place = one.state.placements["sdxl", 0]
+        alone = place.runs == 1
+        held = int((6.6 + leak_gb * number) * GIB) if alone else None
+        idle += alone
+        measured = Measured(peak_bytes=8 * GIB, held_bytes=held)
+        commands = [*one.run_ended(f"{number}", 11 + number, measured)]
+        if UnloadModel("sdxl", 0) in commands:
+            break
+    return one, commands, idle
+
+
+def test_a_leak_is_found_in_an_engine_that_is_never_idle() -> None:
+    """It is drained for a moment now and then, four times until the leak is certain."""
+    _, commands, idle = busy(0.01, 1000)
+
+    assert commands == [UnloadModel("sdxl", 0)]
+    assert idle == 4
+
+
+def test_a_sound_engine_is_drained_rarely() -> None:
+    """Once in 64 runs, where two go at once; both slots are in use again at once."""
+    one, commands, idle = busy(0, 64 * 10 + 1)
+
+    assert idle == 9
+    assert [type(each) for each in commands] == [StartRun]
+    assert not one.snapshot(2000).devices[0].placements[0].leaks
+
+
+def test_a_little_growth_of_a_busy_engine_is_no_leak() -> None:
+    """What it held the first time is what it is measured by."""
+    _, commands, idle = busy(0.0005, 64 * 6)
+
+    assert UnloadModel("sdxl", 0) not in commands
+    assert idle == 5
+
+
+def test_who_waits_meanwhile_is_told() -> None:
+    """Slots are free, and none is given away."""
+    one, commands, _ = busy(0, 64)
+
+    assert commands == []
+    assert one.snapshot(100).lanes[0].why == (
+        "sdxl starts nothing until it is idle and what it holds was measured, "
+        "after runs that are over their time"
+    )
+
+
+def test_engines_that_measure_nothing_or_took_all_at_the_load_are_not_drained() -> None:
+    """There is nothing to be seen."""
+    included = CHAT.including_runs()
+    for spec, peak in ((SDXL, None), (included, 4 * GIB)):
+        one = Scheduler([spec], [device(24)], max_pass_over_s=60)
+        for number in range(1000):
+            one.submit(request(f"{number}", spec.name), 0)
+        one.load_done(spec.name, 0, Loaded(spec.weights_bytes, 0.0), 10)
+        for number in range(900):
+            one.run_ended(f"{number}", 11 + number, Measured(peak_bytes=peak))
+            assert one.state.placements[spec.name, 0].runs > 1
