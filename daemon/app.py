@@ -123,6 +123,8 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
     composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
+    from daemon.keeping import Keeper
+
     with identity(settings.worker_name, port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
@@ -131,6 +133,9 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
         reloader = Reloader(reports, devices, stopping, systemd, reread)
+        keeper = Keeper(settings.state_dir)
+        await keeper.read()
+        reports.learned_since = keeper.since
         async with systemd.watched(), reloader:
             while not stopping.soft.is_set():
                 parts: Parts = composition.build(
@@ -145,7 +150,10 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
                     await check(parts, reports, stopping)
                     front.desk.open(parts.store, parts.executor.cancel)
                     if not stopping.soft.is_set():
-                        await serve(parts, reports, reloader, lambda: on_ready and on_ready(port))
+                        async with keeper.learning(parts.learner, reports.settings):
+                            await serve(
+                                parts, reports, reloader, lambda: on_ready and on_ready(port)
+                            )
                 finally:
                     await parts.aclose()
                 if not reloader.rebuilding:

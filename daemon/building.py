@@ -34,6 +34,7 @@ from daemon.progress import ProgressWriter
 from daemon.quarantine import Quarantine
 from daemon.resolving import resolver
 from daemon.run_events import RunEvents
+from daemon.scheduling.figures import Learner
 from daemon.scheduling.models import DeviceSpec, check_fits
 from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import Settings
@@ -67,7 +68,7 @@ def build(
     loop, watchers = asyncio.get_running_loop(), outside.watchers
     store = ObservedStore(make_store(settings), metrics.store_call)
     runs: dict[str, JobRun] = {}
-    pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
+    pool, admissions, learner = _gpu(settings, devices, metrics, _lines_with(runs))
     leases = _leases(settings, metrics)
     progress = ProgressWriter(store, leases.apply)
     foreteller = Foreteller(admissions.forecast, runs, progress.report, admissions.time)
@@ -102,7 +103,7 @@ def build(
     return Parts(
         store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
         _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
-        foreteller, make_broadcaster(settings, feed, metrics.live), outside,
+        foreteller, make_broadcaster(settings, feed, metrics.live), outside, learner,
     )  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def _answering(
 
 def _gpu(
     settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics, said: LineLog
-) -> tuple[EnginePool, GpuAdmissions]:
+) -> tuple[EnginePool, GpuAdmissions, Learner]:
     specs = specs_from(settings.enabled_models)
     if misfits := check_fits(specs, devices):
         raise StartupError("\n".join(misfits))
@@ -167,7 +168,7 @@ def _gpu(
     events = EngineEvents(admissions, metrics)
     admissions.engine_leaks = events.engine_leaks
     pool.report_to(events)
-    return pool, admissions
+    return pool, admissions, Learner(scheduler.state)
 
 
 def _memory_back(settings: Settings) -> MemoryBack:

@@ -25,6 +25,7 @@ from daemon.observed import ObservedStore
 from daemon.outside import Outside
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
+from daemon.scheduling.figures import Learner
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
@@ -63,6 +64,7 @@ class Parts:
     foreteller: Foreteller
     broadcaster: Broadcaster | None
     outside: Outside
+    learner: Learner
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the jobs, until it is cancelled."""

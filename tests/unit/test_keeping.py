@@ -1,0 +1,292 @@
+"""What was learned outlives its scheduler: in memory, in the file, and never at a worker's cost."""
+
+import asyncio
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eventually import eventually
+from virtual_gpu import ALL, device, request
+
+from daemon import keeping, learned_file
+from daemon.keeping import Keeper
+from daemon.learned_file import NAME, LearnedFileError, read_learned
+from daemon.scheduling.figures import Learner
+from daemon.scheduling.models import GIB
+from daemon.scheduling.scheduler import Scheduler
+from daemon.settings import Settings, load_settings
+
+Patch = pytest.MonkeyPatch
+
+
+def scheduler() -> Scheduler:
+    return Scheduler(ALL, [device(48)], max_pass_over_s=60)
+
+
+def settings(**models: Any) -> Settings:
+    return load_settings(overrides={"device": {"simulate_gb": 48}, "models": models})
+
+
+def sees_a_run(one: Scheduler, model: str = "sdxl") -> None:
+    one.state.estimates.took(request("r", model), 5 * GIB, GIB)
+
+
+def names(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
+
+
+async def kept(folder: Path, model: str = "sdxl") -> Scheduler:
+    """Let a worker live and learn in a folder."""
+    one, keeper = scheduler(), Keeper(folder)
+    await keeper.read()
+    async with keeper.learning(Learner(one.state), settings()):
+        sees_a_run(one, model)
+    return one
+
+
+async def successor(folder: Path, **models: Any) -> tuple[Scheduler, Keeper]:
+    """Start another worker in the folder, which learns nothing."""
+    one, keeper = scheduler(), Keeper(folder)
+    await keeper.read()
+    async with keeper.learning(Learner(one.state), settings(**models)):
+        pass
+    return one, keeper
+
+
+async def test_a_restart_begins_with_what_was_learned(tmp_path: Path) -> None:
+    """Through the file; and it says since when."""
+    before = await kept(tmp_path)
+    after, keeper = await successor(tmp_path)
+
+    assert Learner(after.state).figures() == Learner(before.state).figures()
+    [(model, since)] = keeper.since().items()
+    assert (model, since) == (
+        "sdxl",
+        read_learned(tmp_path)["sdxl"].since.isoformat("T", "seconds"),
+    )
+    assert names(tmp_path) == [NAME]
+    assert (tmp_path / NAME).stat().st_mode & 0o077 == 0
+
+
+async def test_a_rebuild_begins_with_what_was_learned(tmp_path: Path) -> None:
+    """Without the file: the disk may be full or gone."""
+    keeper, old, new = Keeper(tmp_path / "nowhere"), scheduler(), scheduler()
+    async with keeper.learning(Learner(old.state), settings()):
+        sees_a_run(old)
+    async with keeper.learning(Learner(new.state), settings()):
+        assert Learner(new.state).figures() == Learner(old.state).figures()
+
+
+async def test_since_is_of_the_first_figure(tmp_path: Path) -> None:
+    """Learning more doesn't make it younger; nothing is written where nothing was learned."""
+    await kept(tmp_path)
+    first = read_learned(tmp_path)["sdxl"]
+    written = (tmp_path / NAME).stat().st_mtime_ns
+    await successor(tmp_path)
+    assert (tmp_path / NAME).stat().st_mtime_ns == written
+    await kept(tmp_path)
+    second = read_learned(tmp_path)["sdxl"]
+
+    assert second.since == first.since
+    assert len(second.peaks[0].bytes) == 2
+
+
+async def test_figures_of_another_origin_begin_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of one model; the others are taken up. They are kept until there are new ones."""
+    caplog.set_level("INFO")
+    await kept(tmp_path)
+    await kept(tmp_path, "wan")
+    one, keeper = await successor(tmp_path, sdxl={"path": "other/weights"})
+
+    assert set(Learner(one.state).figures()) == {"wan"} == set(keeper.since())
+    [line] = [each for each in caplog.messages if "anew" in each]
+    assert line.startswith("learned figures of sdxl begin anew: path was ")
+    assert line.endswith(", is other/weights")
+    again, _ = await successor(tmp_path)
+    assert set(Learner(again.state).figures()) == {"sdxl", "wan"}
+
+
+async def test_workers_of_one_folder_keep_their_own_models(tmp_path: Path) -> None:
+    """Two of one host, each for another family, at the same time."""
+    sdxl, chat = scheduler(), scheduler()
+    one, other = Keeper(tmp_path), Keeper(tmp_path)
+    async with (
+        one.learning(Learner(sdxl.state), settings()),
+        other.learning(Learner(chat.state), settings()),
+    ):
+        sees_a_run(sdxl, "sdxl")
+        sees_a_run(chat, "chat")
+
+    assert set(read_learned(tmp_path)) == {"sdxl", "chat"}
+
+
+async def test_it_is_written_while_the_worker_lives(tmp_path: Path) -> None:
+    """A power cut costs little."""
+    one, keeper = scheduler(), Keeper(tmp_path, every_s=0.01)
+    async with keeper.learning(Learner(one.state), settings()):
+        sees_a_run(one)
+        await eventually(lambda: set(read_learned(tmp_path)) == {"sdxl"})
+
+
+def cut_off(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def of_another_version(text: str) -> str:
+    return text.replace('"version":1', '"version":2')
+
+
+def with_a_negative_peak(text: str) -> str:
+    return text.replace(str(5 * GIB), str(-GIB))
+
+
+def with_a_text_for_a_peak(text: str) -> str:
+    return text.replace(str(5 * GIB), f'"{5 * GIB}"')
+
+
+def with_an_absurd_peak(text: str) -> str:
+    return text.replace(str(5 * GIB), str(2**70))
+
+
+def with_endless_seconds(text: str) -> str:
+    return text.replace('"runs_s":{}', '"runs_s":{"fast":[1e400]}')
+
+
+def with_too_many_seconds(text: str) -> str:
+    return text.replace('"runs_s":{}', f'"runs_s":{{"fast":{[1.0] * 65}}}')
+
+
+def with_fields_of_others(text: str) -> str:
+    return text.replace('"runs_s":', '"ruin_s":')
+
+
+def nested_without_end(text: str) -> str:
+    return "[" * 100_000
+
+
+def empty(text: str) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        cut_off,
+        of_another_version,
+        with_a_negative_peak,
+        with_a_text_for_a_peak,
+        with_an_absurd_peak,
+        with_endless_seconds,
+        with_too_many_seconds,
+        with_fields_of_others,
+        nested_without_end,
+        empty,
+    ],
+    ids=lambda spoil: spoil.__name__,
+)
+async def test_a_file_that_is_wrong_is_ignored_with_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[str], str]
+) -> None:
+    """Whatever is wrong with it: the worker learns anew, and then the file is right again."""
+    await kept(tmp_path)
+    file = tmp_path / NAME
+    spoiled = spoil(file.read_text())
+    assert spoiled != file.read_text()
+    file.write_text(spoiled)
+
+    one, _ = await successor(tmp_path)
+    assert Learner(one.state).figures() == {}
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(
+        f"what was learned before is ignored, and begins anew: {file}: "
+    )
+    await kept(tmp_path)
+    assert set(read_learned(tmp_path)) == {"sdxl"}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a pipe"])
+async def test_what_is_no_file_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None]
+) -> None:
+    """A pipe that nobody writes to holds nobody up."""
+    make(tmp_path / NAME)
+    one, _ = await successor(tmp_path)
+
+    assert Learner(one.state).figures() == {}
+    assert "begins anew" in caplog.messages[0]
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """Somebody else's, or one that never ends."""
+    with (tmp_path / NAME).open("wb") as file:
+        file.truncate(2**40)
+
+    with pytest.raises(LearnedFileError, match="more than"):
+        read_learned(tmp_path)
+
+
+async def test_what_cannot_be_written_is_told_once(
+    tmp_path: Path, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk: every try fails, the worker goes on, and nothing unfinished is left."""
+    tries = []
+
+    def full(handle: int) -> None:
+        tries.append(handle)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(learned_file.os, "fsync", full)
+    one, keeper = scheduler(), Keeper(tmp_path, every_s=0.01)
+    async with keeper.learning(Learner(one.state), settings()):
+        sees_a_run(one)
+        await eventually(lambda: len(tries) > 3)
+
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0] == (
+        f"what is learned can't be kept in {tmp_path}, and is lost at a restart: "
+        "No space left on device"
+    )
+    assert names(tmp_path) == []
+
+
+async def test_what_could_not_be_written_is_written_later(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Although nothing more was learned since: the disk has room again."""
+    real, full = keeping.write_learned, asyncio.Event()
+
+    def write(folder: Path, learned: Any) -> None:
+        if not full.is_set():
+            full.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(folder, learned)
+
+    monkeypatch.setattr(keeping, "write_learned", write)
+    one, keeper = scheduler(), Keeper(tmp_path, every_s=0.01)
+    async with keeper.learning(Learner(one.state), settings()):
+        sees_a_run(one)
+        await eventually((tmp_path / NAME).exists)
+
+
+async def test_a_write_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Whole, with what was known before."""
+    await kept(tmp_path)
+    before = (tmp_path / NAME).read_bytes()
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(learned_file.os, "fsync", refuse)
+    await kept(tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == before
+    assert json.loads(before)["version"] == 1
+    assert names(tmp_path) == [NAME]
