@@ -79,6 +79,11 @@ class Front:
     port: int
     on_ready: Ready | None
 
+    def ready(self) -> None:
+        """Tell that jobs are taken."""
+        if self.on_ready is not None:
+            self.on_ready(self.port)
+
 
 async def run(
     settings: Settings, on_ready: Ready | None = None, reread: Reread | None = None
@@ -119,13 +124,13 @@ async def run(
 
 
 async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None:
-    reports, port, on_ready = front.reports, front.port, front.on_ready
+    reports = front.reports
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
     composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
     from daemon.keeping import Keeper
 
-    with identity(settings.worker_name, port, settings.state_dir) as worker:
+    with identity(settings.worker_name, front.port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
         systemd.status("waiting for the database")
@@ -151,9 +156,7 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
                     front.desk.open(parts.store, parts.executor.cancel)
                     if not stopping.soft.is_set():
                         async with keeper.learning(parts.learner, reports.settings):
-                            await serve(
-                                parts, reports, reloader, lambda: on_ready and on_ready(port)
-                            )
+                            await serve(parts, reports, reloader, front.ready)
                 finally:
                     await parts.aclose()
                 if not reloader.rebuilding:
