@@ -26,7 +26,7 @@ _MOST_KINDS = 1024
 
 Name = Annotated[str, Field(max_length=100)]
 Bytes = Annotated[int, Field(ge=0, le=_MOST_BYTES)]
-Seconds = Annotated[float, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=_MOST_SECONDS)]
 Durations = Annotated[tuple[Seconds, ...], Field(max_length=_MOST_VALUES)]
 
 

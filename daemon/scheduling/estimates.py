@@ -88,6 +88,12 @@ class Estimates:
         for name in self._models:
             self._recompute(name)
 
+    def fixed(self) -> "Estimates":
+        """Return the same expectations, for a look ahead that must not teach anything."""
+        copy = _Fixed(())
+        copy.__dict__.update(self.__dict__)
+        return copy
+
     def weights(self, model: str) -> int:
         """Return the bytes to hold for a load of the model."""
         return self._weights[model]
@@ -181,3 +187,16 @@ class Estimates:
                 model.activation_bytes(quality.name), spare // quality.concurrency
             )
         self._kept.clear()
+
+
+class _Fixed(Estimates):
+    """Expectations that nothing changes through this view of them."""
+
+    def weights_measured(self, model: str, *measured_bytes: int) -> None:
+        """Learn nothing."""
+
+    def _learn(self, likeness: Likeness, *n_bytes: int) -> None:
+        """Learn nothing."""
+
+    def _count(self, request: AdmissionRequest, *, within: bool) -> None:
+        """Count nothing."""

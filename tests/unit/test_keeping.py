@@ -81,6 +81,28 @@ async def test_a_rebuild_begins_with_what_was_learned(tmp_path: Path) -> None:
         assert Learner(new.state).figures() == Learner(old.state).figures()
 
 
+async def test_nothing_is_written_that_is_written_already(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Each learned figure costs the disk one write, however often it is looked for."""
+    real, writes, looks = keeping.write_learned, [], []
+
+    def write(folder: Path, learned: Any) -> None:
+        writes.append(learned)
+        real(folder, learned)
+
+    monkeypatch.setattr(keeping, "write_learned", write)
+    one, keeper = scheduler(), Keeper(tmp_path, every_s=0.001)
+    learner = Learner(one.state)
+    figures = learner.figures
+    monkeypatch.setattr(learner, "figures", lambda: [looks.append(1), figures()][1])
+    async with keeper.learning(learner, settings()):
+        sees_a_run(one)
+        await eventually(lambda: len(looks) > 10)
+
+    assert len(writes) == 1
+
+
 async def test_since_is_of_the_first_figure(tmp_path: Path) -> None:
     """Learning more doesn't make it younger; nothing is written where nothing was learned."""
     await kept(tmp_path)
@@ -158,6 +180,10 @@ def with_endless_seconds(text: str) -> str:
     return text.replace('"runs_s":{}', '"runs_s":{"fast":[1e400]}')
 
 
+def with_seconds_that_are_no_number(text: str) -> str:
+    return text.replace('"runs_s":{}', '"runs_s":{"fast":[NaN]}')
+
+
 def with_too_many_seconds(text: str) -> str:
     return text.replace('"runs_s":{}', f'"runs_s":{{"fast":{[1.0] * 65}}}')
 
@@ -183,6 +209,7 @@ def empty(text: str) -> str:
         with_a_text_for_a_peak,
         with_an_absurd_peak,
         with_endless_seconds,
+        with_seconds_that_are_no_number,
         with_too_many_seconds,
         with_fields_of_others,
         nested_without_end,
@@ -210,16 +237,32 @@ async def test_a_file_that_is_wrong_is_ignored_with_one_line(
     assert set(read_learned(tmp_path)) == {"sdxl"}
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a pipe"])
-async def test_what_is_no_file_is_ignored(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None]
+async def test_a_folder_in_its_place_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pipe that nobody writes to holds nobody up."""
-    make(tmp_path / NAME)
+    """As anything else that can't be read."""
+    (tmp_path / NAME).mkdir()
     one, _ = await successor(tmp_path)
 
     assert Learner(one.state).figures() == {}
     assert "begins anew" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_pipe_in_its_place_holds_nobody_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: bool
+) -> None:
+    """Whether or not somebody has its other end."""
+    os.mkfifo(tmp_path / NAME)
+    other_end = os.open(tmp_path / NAME, os.O_RDWR | os.O_NONBLOCK) if written else None
+    try:
+        one, _ = await successor(tmp_path)
+    finally:
+        if other_end is not None:
+            os.close(other_end)
+
+    assert Learner(one.state).figures() == {}
+    assert caplog.messages[0].endswith("it is no file")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
