@@ -73,11 +73,14 @@ class Shadow:
         self.offloaded.discard(key)
         self.loading.add(key)
         before = self.weights.get(key, 0)
-        lately = self.measured.get(name, [])[-8:]
-        expected = max(self.models[name].weights_bytes, *lately, 0)
+        expected = self.expected(name)
         self.weights[key] = max(expected, before)
         if expected > before:
             self._promised(on)
+
+    def expected(self, name: str) -> int:
+        """Return what a load must be expected to take."""
+        return max(self.models[name].weights_bytes, *self.measured.get(name, [])[-8:], 0)
 
     def loaded(self, name: str, on: int, measured: int) -> None:
         """Take what a load really took; its copy in the host's memory is gone."""
