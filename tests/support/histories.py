@@ -114,9 +114,7 @@ class Histories(RuleBasedStateMachine):
         name, on = nth(shadow.resident, at)
         for held_gb in (100, 150, 200, 250):
             self.submit((name, "fast"), 0, {})
-            running = [
-                run_id for run_id, run in shadow.runs.items() if run in shadow.living(name, on)
-            ]
+            running = self._running(name, on)
             if not running:
                 return  # others have a better right
             self.world.end(running[0], Measured(held_bytes=held_gb * GIB))
@@ -132,13 +130,49 @@ class Histories(RuleBasedStateMachine):
             return
         for _ in range(8):
             self.submit((name, quality), 0, {})
-            running = [
-                run_id for run_id, run in shadow.runs.items() if run in shadow.living(name, on)
-            ]
+            running = self._running(name, on)
             if len(running) != 1:
                 return
             peak = shadow.weights[name, on] + int(took_gb * GIB)
             self.world.end(running[0], Measured(peak_bytes=peak))
+
+    @precondition(lambda self: self.world.shadow.resident)
+    @rule(at=ANY, quality=st.sampled_from(["fast", "high"]), share=st.sampled_from([0.9, 1.5]))
+    def crowd(self, at: int, quality: str, share: float) -> None:
+        """Runs beside one another take less or more than all of them were promised."""
+        shadow = self.world.shadow
+        name, on = nth(shadow.resident, at)
+        if quality not in shadow.models[name].qualities:
+            return
+        for _ in range(3):
+            self.submit((name, quality), 0, {})
+        for run_id in self._running(name, on):
+            if run_id in self._running(name, on):
+                most = self.world.lessons.runs[run_id].most
+                peak = shadow.weights[name, on] + int(most * share)
+                self.world.end(run_id, Measured(peak_bytes=peak))
+
+    @precondition(lambda self: self.world.shadow.resident)
+    @rule(at=ANY)
+    def come_and_go(self, at: int) -> None:
+        """An engine dies and is loaded again and again, and takes what the table says."""
+        world = self.world
+        key = nth(world.shadow.resident, at)
+        for _ in range(8):
+            world.lose(*key)
+            world.tell(world.scheduler.engine_lost, *key, world.now)
+            world.unload_done(world.unloading.index(key))
+            if key not in world.loading:
+                self.submit((key[0], "fast"), 0, {})
+            if key not in world.loading:
+                return
+            world.load_done(world.loading.index(key), offloads=True)
+            if key not in world.shadow.resident:
+                return
+
+    def _running(self, name: str, on: int) -> list[str]:
+        shadow = self.world.shadow
+        return [each for each, run in shadow.runs.items() if run in shadow.living(name, on)]
 
     @rule(gb=st.sampled_from([0, 0, 0.5, 3, 30]), at=ANY)
     def others_use(self, gb: float, at: int) -> None:

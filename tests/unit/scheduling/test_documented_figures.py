@@ -11,6 +11,7 @@ from virtual_gpu import request
 
 from daemon.model_specs import devices_from, specs_from
 from daemon.scheduling.commands import Command, LoadModel, StartRun, UnloadModel
+from daemon.scheduling.figures import Figures, Learner
 from daemon.scheduling.models import GIB, gib
 from daemon.scheduling.scheduler import Scheduler
 from daemon.settings import load_settings
@@ -81,6 +82,11 @@ class Obeyed:
         self._number += count
         self._obey(self.scheduler.submit_all([request(each, *key) for each in names], self.now))
 
+    def know_that_runs_take(self, key: tuple[str, str], n_bytes: int) -> None:
+        """Let the scheduler have learned it of many runs."""
+        figures = Figures(peaks={(key[1], 0, 1): (n_bytes,) * 64})
+        Learner(self.scheduler.state).recall({key[0]: figures})
+
     def end_one(self) -> None:
         """End the run that began first."""
         name = next(iter(self.running))
@@ -127,6 +133,32 @@ def test_each_class_runs_as_often_at_once_as_the_table_says(
         host.end_one()
 
     assert host.most == {key: at_once}
+
+
+@HOSTS
+@pytest.mark.parametrize("key", CLASSES, ids="-".join)
+def test_runs_that_take_little_are_no_more_at_once(key: tuple[str, str], capacity_gb: int) -> None:
+    """Concurrency isn't only what the budget has room for."""
+    host = Obeyed(capacity_gb)
+    host.know_that_runs_take(key, GIB // 100)
+    host.submit(key, 20)
+
+    assert host.at_once() == {key: CLASSES[key][1]}
+
+
+@HOSTS
+@pytest.mark.parametrize("model", ["sdxl", "wan", "video"])
+def test_qualities_that_take_little_share_the_models_slots(model: str, capacity_gb: int) -> None:
+    """`max_concurrent_jobs` counts runs of both."""
+    host = Obeyed(capacity_gb)
+    for quality in ("high", "fast"):
+        host.know_that_runs_take((model, quality), GIB // 100)
+    for quality in ("high", "fast"):
+        host.submit((model, quality), 20)
+
+    assert sum(host.at_once().values()) == WORKER_CONFIGS[model][0]
+    for key, running in host.at_once().items():
+        assert running <= CLASSES[key][1]
 
 
 @HOSTS
