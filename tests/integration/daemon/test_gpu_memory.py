@@ -104,3 +104,19 @@ async def test_what_was_learned_on_another_gpu_begins_anew(
             assert await worker.stop() == 0
     changed = "driver was 550.1, is 560.9; gpu was GPU A, is GPU B"
     assert f"learned figures of chat begin anew: {changed}" in worker.log
+
+
+async def test_a_gpu_that_comes_later_disturbs_nobody(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """A driver that was away for a moment may find more: that is for the next start."""
+    worker = daemon(direct)
+    gpu = Gpu(worker, tmp_path / "gpu.json")
+    async with worker:
+        gpu.tell(used="lost")
+        await eventually(lambda: "no GPU figures" in worker.log)
+        gpu.tell(count=2)
+        await gpu.others_use(GIB)
+        await gpu.others_use(2 * GIB)
+
+        await direct.until(await direct.insert("chat"), "completed")

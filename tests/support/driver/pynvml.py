@@ -1,7 +1,7 @@
 """A driver that tells what a file says: for daemons on hosts without a GPU.
 
-`GPU_FILE` names it: JSON with `name`, `driver`, `total` and `used`, in bytes. First on the path it
-stands in the place of the real bindings, as far as this project asks them.
+`GPU_FILE` names it: JSON with `name`, `driver`, `total` and `used` in bytes, and `count`. First on
+the path it stands in the place of the real bindings, as far as this project asks them.
 """
 
 import json
@@ -40,8 +40,8 @@ def nvmlSystemGetDriverVersion() -> str:  # noqa: N802
 
 
 def nvmlDeviceGetCount() -> int:  # noqa: N802
-    """Return one."""
-    return 1
+    """Return how many there are, all of them alike."""
+    return int(_gpu().get("count", 1))
 
 
 def nvmlDeviceGetHandleByIndex(index: int) -> int:  # noqa: N802
