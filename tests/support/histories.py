@@ -32,7 +32,13 @@ KINDS: list[dict[str, object]] = [
     for more in ({}, {}, {"priority": 5})
 ]
 """Of requests, as often as each shall come."""
-KEPT = [(), (), (("sdxl", 1.0), ("chat", 0.5)), (("wan", 1.0), ("video", 1.6))]
+KEPT = [
+    (),
+    (),
+    (("sdxl", 1.0), ("chat", 0.5)),
+    (("sdxl", 1.0), ("wan", 1.0), ("video", 1.0)),
+    (("wan", 1.0), ("video", 1.6)),
+]
 """Engines of a predecessor on the first device, with their share of the table's weights."""
 
 _Name = TypeVar("_Name", str, tuple[str, int], int)
