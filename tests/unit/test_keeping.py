@@ -3,58 +3,19 @@
 import asyncio
 import errno
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eventually import eventually
-from virtual_gpu import ALL, device, request
+from learners import kept, names, scheduler, sees_a_run, settings, successor
 
 from daemon import keeping, learned_file
 from daemon.keeping import Keeper
-from daemon.learned_file import NAME, LearnedFileError, read_learned
+from daemon.learned_file import NAME, read_learned
 from daemon.scheduling.figures import Learner
-from daemon.scheduling.models import GIB
-from daemon.scheduling.scheduler import Scheduler
-from daemon.settings import Settings, load_settings
 
 Patch = pytest.MonkeyPatch
-
-
-def scheduler() -> Scheduler:
-    return Scheduler(ALL, [device(48)], max_pass_over_s=60)
-
-
-def settings(**models: Any) -> Settings:
-    return load_settings(overrides={"device": {"simulate_gb": 48}, "models": models})
-
-
-def sees_a_run(one: Scheduler, model: str = "sdxl") -> None:
-    one.state.estimates.took(request("r", model), 5 * GIB, GIB)
-
-
-def names(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir()]
-
-
-async def kept(folder: Path, model: str = "sdxl") -> Scheduler:
-    """Let a worker live and learn in a folder."""
-    one, keeper = scheduler(), Keeper(folder)
-    await keeper.read()
-    async with keeper.learning(Learner(one.state), settings()):
-        sees_a_run(one, model)
-    return one
-
-
-async def successor(folder: Path, **models: Any) -> tuple[Scheduler, Keeper]:
-    """Start another worker in the folder, which learns nothing."""
-    one, keeper = scheduler(), Keeper(folder)
-    await keeper.read()
-    async with keeper.learning(Learner(one.state), settings(**models)):
-        pass
-    return one, keeper
 
 
 async def test_a_restart_begins_with_what_was_learned(tmp_path: Path) -> None:
@@ -154,124 +115,6 @@ async def test_it_is_written_while_the_worker_lives(tmp_path: Path) -> None:
     async with keeper.learning(Learner(one.state), settings()):
         sees_a_run(one)
         await eventually(lambda: set(read_learned(tmp_path)) == {"sdxl"})
-
-
-def cut_off(text: str) -> str:
-    return text[: len(text) // 2]
-
-
-def of_another_version(text: str) -> str:
-    return text.replace('"version":1', '"version":2')
-
-
-def with_a_negative_peak(text: str) -> str:
-    return text.replace(str(5 * GIB), str(-GIB))
-
-
-def with_a_text_for_a_peak(text: str) -> str:
-    return text.replace(str(5 * GIB), f'"{5 * GIB}"')
-
-
-def with_an_absurd_peak(text: str) -> str:
-    return text.replace(str(5 * GIB), str(2**70))
-
-
-def with_endless_seconds(text: str) -> str:
-    return text.replace('"runs_s":{}', '"runs_s":{"fast":[1e400]}')
-
-
-def with_seconds_that_are_no_number(text: str) -> str:
-    return text.replace('"runs_s":{}', '"runs_s":{"fast":[NaN]}')
-
-
-def with_too_many_seconds(text: str) -> str:
-    return text.replace('"runs_s":{}', f'"runs_s":{{"fast":{[1.0] * 65}}}')
-
-
-def with_fields_of_others(text: str) -> str:
-    return text.replace('"runs_s":', '"ruin_s":')
-
-
-def nested_without_end(text: str) -> str:
-    return "[" * 100_000
-
-
-def empty(text: str) -> str:
-    return ""
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        cut_off,
-        of_another_version,
-        with_a_negative_peak,
-        with_a_text_for_a_peak,
-        with_an_absurd_peak,
-        with_endless_seconds,
-        with_seconds_that_are_no_number,
-        with_too_many_seconds,
-        with_fields_of_others,
-        nested_without_end,
-        empty,
-    ],
-    ids=lambda spoil: spoil.__name__,
-)
-async def test_a_file_that_is_wrong_is_ignored_with_one_line(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[str], str]
-) -> None:
-    """Whatever is wrong with it: the worker learns anew, and then the file is right again."""
-    await kept(tmp_path)
-    file = tmp_path / NAME
-    spoiled = spoil(file.read_text())
-    assert spoiled != file.read_text()
-    file.write_text(spoiled)
-
-    one, _ = await successor(tmp_path)
-    assert Learner(one.state).figures() == {}
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(
-        f"what was learned before is ignored, and begins anew: {file}: "
-    )
-    await kept(tmp_path)
-    assert set(read_learned(tmp_path)) == {"sdxl"}
-
-
-async def test_a_folder_in_its_place_is_ignored(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As anything else that can't be read."""
-    (tmp_path / NAME).mkdir()
-    one, _ = await successor(tmp_path)
-
-    assert Learner(one.state).figures() == {}
-    assert "begins anew" in caplog.messages[0]
-
-
-@pytest.mark.parametrize("written", [False, True])
-async def test_a_pipe_in_its_place_holds_nobody_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: bool
-) -> None:
-    """Whether or not somebody has its other end."""
-    os.mkfifo(tmp_path / NAME)
-    other_end = os.open(tmp_path / NAME, os.O_RDWR | os.O_NONBLOCK) if written else None
-    try:
-        one, _ = await successor(tmp_path)
-    finally:
-        if other_end is not None:
-            os.close(other_end)
-
-    assert Learner(one.state).figures() == {}
-    assert caplog.messages[0].endswith("it is no file")
-
-
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    """Somebody else's, or one that never ends."""
-    with (tmp_path / NAME).open("wb") as file:
-        file.truncate(2**40)
-
-    with pytest.raises(LearnedFileError, match="more than"):
-        read_learned(tmp_path)
 
 
 async def test_what_cannot_be_written_is_told_once(
