@@ -79,6 +79,11 @@ class Front:
     port: int
     on_ready: Ready | None
 
+    def ready(self) -> None:
+        """Tell that jobs are taken."""
+        if self.on_ready is not None:
+            self.on_ready(self.port)
+
 
 async def run(
     settings: Settings, on_ready: Ready | None = None, reread: Reread | None = None
@@ -119,11 +124,13 @@ async def run(
 
 
 async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None:
-    reports, port, on_ready = front.reports, front.port, front.on_ready
+    reports = front.reports
     settings = reports.settings
     # Half of the imports' time is the parts': in a thread, so that /health answers meanwhile.
     composition = await asyncio.to_thread(importlib.import_module, "daemon.building")
-    with identity(settings.worker_name, port, settings.state_dir) as worker:
+    from daemon.keeping import Keeper
+
+    with identity(settings.worker_name, front.port, settings.state_dir) as worker:
         reports.worker_id = worker.worker_id
         systemd = Systemd.from_environment()
         systemd.status("waiting for the database")
@@ -131,6 +138,9 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
         # NVML blocks, and for long where a driver is ill.
         devices = await asyncio.to_thread(find_devices, settings)
         reloader = Reloader(reports, devices, stopping, systemd, reread)
+        keeper = Keeper(settings.state_dir)
+        await keeper.read()
+        reports.learned_since = keeper.since
         async with systemd.watched(), reloader:
             while not stopping.soft.is_set():
                 parts: Parts = composition.build(
@@ -145,7 +155,8 @@ async def _work(front: Front, stopping: Stopping, reread: Reread | None) -> None
                     await check(parts, reports, stopping)
                     front.desk.open(parts.store, parts.executor.cancel)
                     if not stopping.soft.is_set():
-                        await serve(parts, reports, reloader, lambda: on_ready and on_ready(port))
+                        async with keeper.learning(parts.learner, reports.settings):
+                            await serve(parts, reports, reloader, front.ready)
                 finally:
                     await parts.aclose()
                 if not reloader.rebuilding:

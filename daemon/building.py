@@ -1,22 +1,15 @@
 """The composition: what stands behind each port, built from the settings. `app` runs it."""
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import structlog
-
-from daemon.admission import GpuAdmissions
 from daemon.answering import Answering, Connected
 from daemon.artifacts.inline import InlineArtifacts
+from daemon.building_gpu import GpuParts, build_gpu
 from daemon.charging import Charging
 from daemon.connections import make_artifacts, make_broadcaster, make_sources, make_store
-from daemon.engine_events import EngineEvents
-from daemon.engines.factory import LineLog, engine_factory
-from daemon.engines.memory_back import AtOnce, DriverMemory, MemoryBack
-from daemon.engines.pool import EnginePool
-from daemon.engines.telling import run_of_line
 from daemon.enhancement import Enhancement, Preparing
 from daemon.execution import Execution
 from daemon.executor import Executor
@@ -26,7 +19,7 @@ from daemon.intake import Intake
 from daemon.job_run import JobRun
 from daemon.job_types import Model
 from daemon.leases import Leases
-from daemon.model_specs import host_bytes_of, job_types_of, specs_from
+from daemon.model_specs import job_types_of, specs_from
 from daemon.observed import ObservedStore
 from daemon.observed_artifacts import ObservedArtifacts
 from daemon.outside import Outside, Watcher
@@ -36,21 +29,13 @@ from daemon.quarantine import Quarantine
 from daemon.queue_telling import QueueTeller
 from daemon.resolving import resolver
 from daemon.run_events import RunEvents
-from daemon.scheduling.models import DeviceSpec, check_fits
-from daemon.scheduling.scheduler import Scheduler
+from daemon.scheduling.models import DeviceSpec
 from daemon.settings import Settings
-from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
-from daemon.telemetry import context
-from daemon.telemetry.gpu import UsedMemory
-from daemon.telemetry.host import available_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.values import WorkerIdentity
-from daemon.wakeups.proof import ProofOfLife, ProofTimes
+from daemon.wakeups.proof import ProofOfLife, ProofTimes, ProvableSource
 from daemon.wakeups.sweep import SweepTimer
-
-_log = structlog.get_logger("daemon.building")
-_stdlib_log = logging.getLogger("daemon.building")
 
 
 def build(
@@ -66,57 +51,145 @@ def build(
     Raises:
         StartupError: models and devices don't go together, or there is no device.
     """
-    loop, watchers = asyncio.get_running_loop(), outside.watchers
-    store = ObservedStore(make_store(settings), metrics.store_call)
-    runs: dict[str, JobRun] = {}
-    pool, admissions = _gpu(settings, devices, metrics, _lines_with(runs))
-    leases = _leases(settings, metrics)
-    progress = ProgressWriter(store, leases.apply)
-    foreteller = Foreteller(
-        admissions.forecast, runs, progress.report, admissions.time, lambda: admissions.backlog
-    )
-    events = _events(metrics, foreteller, [feed, *watchers])
-    company, wake = Preparing(Quarantine(admissions)), asyncio.Event()
-    has_chat = Model.CHAT in settings.enabled_models
-    execution = Execution(
-        resolve=resolver(settings),
-        leases=leases,
-        admissions=company,
-        artifacts=ObservedArtifacts(make_artifacts(settings), metrics.artifacts),
-        progress=progress,
-        recorder=(outbox := Outbox(store)),
-        events=events,
-        enhancement=Enhancement(company, settings.enhance, available=has_chat),
-        look_again_in=lambda seconds: loop.call_later(seconds, wake.set),
-    )
-    executor = Executor(execution, settings.max_held, settings.stop, freed=wake.set, runs=runs)
-    proof = ProofOfLife(store.beat_canary, sources := make_sources(settings), _times(settings))
-    intake = Intake(
-        store=store,
-        worker=worker,
-        demand=company.demand,
-        starter=executor,
-        sweeps=(sweeps := _sweep_timer(settings, proof)),
-        lease_s=settings.leases.duration_s,
-        events=events,
-        found=proof.found,
-        wake=wake,
-    )
-    admissions.demand_changed = wake.set
-    teller = QueueTeller(
-        store=store,
-        worker_id=worker.worker_id,
-        foreteller=foreteller,
-        job_types=job_types_of(specs_from(settings.enabled_models)),
-        takes_jobs=lambda: not (executor.stopping or intake.paused),
-        clock=admissions.time,
-    )
-    return Parts(
-        store, execution.artifacts, pool, admissions, leases, progress, outbox, executor,
-        _answering(settings, executor, events, watchers), intake, sources, proof, sweeps,
-        foreteller, teller, Charging(admissions.take_charges, store.charge),
-        make_broadcaster(settings, feed, metrics.live), outside,
-    )  # fmt: skip
+    return _Composition(settings, worker, devices, metrics, feed, outside).parts()
+
+
+@dataclass
+class _Composition:
+    """What is given, and each part once, made of others when it is first asked for."""
+
+    settings: Settings
+    worker: WorkerIdentity
+    devices: tuple[DeviceSpec, ...]
+    metrics: Metrics
+    feed: Feed
+    outside: Outside
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    runs: dict[str, JobRun] = field(default_factory=dict)
+
+    def parts(self) -> Parts:
+        """Return all parts."""
+        admissions = self.gpu.admissions
+        admissions.demand_changed = self.wake.set
+        return Parts(
+            store=self.store,
+            artifacts=self.execution.artifacts,
+            pool=self.gpu.pool,
+            admissions=admissions,
+            leases=self.leases,
+            progress=self.progress,
+            outbox=self.outbox,
+            executor=self.executor,
+            answering=_answering(self.settings, self.executor, self.events, self.outside.watchers),
+            intake=self.intake,
+            sources=self.sources,
+            proof=self.proof,
+            sweeps=self.sweeps,
+            foreteller=self.foreteller,
+            queue_teller=self._queue_teller(),
+            charging=Charging(admissions.take_charges, self.store.charge),
+            broadcaster=make_broadcaster(self.settings, self.feed, self.metrics.live),
+            outside=self.outside,
+            learner=self.gpu.learner,
+        )
+
+    @cached_property
+    def store(self) -> ObservedStore:
+        return ObservedStore(make_store(self.settings), self.metrics.store_call)
+
+    @cached_property
+    def gpu(self) -> GpuParts:
+        return build_gpu(self.settings, self.devices, self.metrics, self.runs)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return _leases(self.settings, self.metrics)
+
+    @cached_property
+    def progress(self) -> ProgressWriter:
+        return ProgressWriter(self.store, self.leases.apply)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.store)
+
+    @cached_property
+    def foreteller(self) -> Foreteller:
+        admissions = self.gpu.admissions
+        return Foreteller(
+            admissions.forecast,
+            self.runs,
+            self.progress.report,
+            admissions.time,
+            lambda: admissions.backlog,
+        )
+
+    @cached_property
+    def events(self) -> RunEvents:
+        return _events(self.metrics, self.foreteller, [self.feed, *self.outside.watchers])
+
+    @cached_property
+    def company(self) -> Preparing:
+        return Preparing(Quarantine(self.gpu.admissions))
+
+    @cached_property
+    def execution(self) -> Execution:
+        settings, loop = self.settings, asyncio.get_running_loop()
+        has_chat = Model.CHAT in settings.enabled_models
+        return Execution(
+            resolve=resolver(settings),
+            leases=self.leases,
+            admissions=self.company,
+            artifacts=ObservedArtifacts(make_artifacts(settings), self.metrics.artifacts),
+            progress=self.progress,
+            recorder=self.outbox,
+            events=self.events,
+            enhancement=Enhancement(self.company, settings.enhance, available=has_chat),
+            look_again_in=lambda seconds: loop.call_later(seconds, self.wake.set),
+        )
+
+    @cached_property
+    def executor(self) -> Executor:
+        settings = self.settings
+        return Executor(
+            self.execution, settings.max_held, settings.stop, freed=self.wake.set, runs=self.runs
+        )
+
+    @cached_property
+    def sources(self) -> list[ProvableSource]:
+        return make_sources(self.settings)
+
+    @cached_property
+    def proof(self) -> ProofOfLife:
+        return ProofOfLife(self.store.beat_canary, self.sources, _times(self.settings))
+
+    @cached_property
+    def sweeps(self) -> SweepTimer:
+        return _sweep_timer(self.settings, self.proof)
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(
+            store=self.store,
+            worker=self.worker,
+            demand=self.company.demand,
+            starter=self.executor,
+            sweeps=self.sweeps,
+            lease_s=self.settings.leases.duration_s,
+            events=self.events,
+            found=self.proof.found,
+            wake=self.wake,
+        )
+
+    def _queue_teller(self) -> QueueTeller:
+        return QueueTeller(
+            store=self.store,
+            worker_id=self.worker.worker_id,
+            foreteller=self.foreteller,
+            job_types=job_types_of(specs_from(self.settings.enabled_models)),
+            takes_jobs=lambda: not (self.executor.stopping or self.intake.paused),
+            clock=self.foreteller.clock,
+        )
 
 
 def _events(
@@ -162,39 +235,6 @@ def _answering(
     return answering
 
 
-def _gpu(
-    settings: Settings, devices: tuple[DeviceSpec, ...], metrics: Metrics, said: LineLog
-) -> tuple[EnginePool, GpuAdmissions]:
-    specs = specs_from(settings.enabled_models)
-    if misfits := check_fits(specs, devices):
-        raise StartupError("\n".join(misfits))
-    pool = EnginePool(engine_factory(settings, said), memory_back=_memory_back(settings))
-    scheduler = Scheduler(
-        specs,
-        devices,
-        max_pass_over_s=settings.max_pass_over_s,
-        preload=settings.preload,
-        host_bytes=host_bytes_of(settings.device, available_memory()),
-    )
-    admissions = GpuAdmissions(scheduler, pool, asyncio.get_running_loop())
-    events = EngineEvents(admissions, metrics)
-    admissions.engine_leaks = events.engine_leaks
-    pool.report_to(events)
-    return pool, admissions
-
-
-def _memory_back(settings: Settings) -> MemoryBack:
-    """Return who knows when an engine's memory is free: the driver, if the device has one."""
-    if settings.device.simulate_gb is not None:
-        return AtOnce()
-    elsewhere = {
-        model.value
-        for model, chosen in settings.models.items()
-        if chosen.device == "cpu" or chosen.runner == "fake"
-    }
-    return DriverMemory(UsedMemory(), on_device=lambda model: model not in elsewhere)
-
-
 def _times(settings: Settings) -> ProofTimes:
     wakeups = settings.wakeups
     return ProofTimes(interval_s=wakeups.canary_interval_s, within_s=wakeups.canary_within_s)
@@ -206,16 +246,3 @@ def _sweep_timer(settings: Settings, proof: ProofOfLife) -> SweepTimer:
         settings.wakeups.sweep_interval_blind_s,
         any_proven=proof.any_proven,
     )
-
-
-def _lines_with(runs: Mapping[str, JobRun]) -> LineLog:
-    """Return what logs engines' lines, each as one of the job that it is about."""
-
-    def said(model: str, line: str) -> None:
-        # A library's chatter is for those who look for it.
-        if _stdlib_log.isEnabledFor(logging.DEBUG):
-            run_id, line = run_of_line(line)
-            with context.lines_of(runs.get(run_id) if run_id else None):
-                _log.debug("engine", model=model, line=line)
-
-    return said

@@ -1,6 +1,7 @@
 """The devices of this host: what the driver finds, or one that is simulated."""
 
 import os
+from dataclasses import replace
 
 from daemon.model_specs import devices_from
 from daemon.scheduling.models import DeviceSpec
@@ -23,7 +24,9 @@ def find_devices(settings: Settings) -> tuple[DeviceSpec, ...]:
         raise NotYetError(
             f"no GPU: {error}. Set OURVIDZ_DEVICE__SIMULATE_GB to run without one"
         ) from error
-    capacities = [sample.memory_total for sample in samples if sample.memory_total]
+    capacities = {each.index: each.memory_total for each in samples if each.memory_total}
     if not capacities:
         raise NotYetError("no GPU found: set OURVIDZ_DEVICE__SIMULATE_GB to run without one")
-    return devices_from(capacities, settings.device)
+    # One that doesn't tell its memory is left out, and the others keep their numbers.
+    found = devices_from(list(capacities.values()), settings.device)
+    return tuple(replace(each, index=index) for each, index in zip(found, capacities, strict=True))

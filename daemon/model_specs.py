@@ -8,7 +8,7 @@ from daemon.sections import GIB, DeviceSettings, ModelSettings
 from daemon.settings import SettingsError
 from daemon.values import Backlog
 
-_TAKE_ALL_AT_THE_LOAD = frozenset({"vllm"})
+TAKE_ALL_AT_THE_LOAD = frozenset({"vllm"})
 """Runners that fill their model's budget at the load, and whose runs live in that."""
 
 
@@ -68,7 +68,7 @@ def _spec(model: Model, settings: ModelSettings) -> ModelSpec:
             for quality, footprint_gb in settings.footprint_gb.items()
         },
     )
-    return spec.including_runs() if settings.runner in _TAKE_ALL_AT_THE_LOAD else spec
+    return spec.including_runs() if settings.runner in TAKE_ALL_AT_THE_LOAD else spec
 
 
 def classes_of(backlog: Iterable[Backlog]) -> dict[tuple[str, str], int]:

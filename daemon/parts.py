@@ -27,6 +27,7 @@ from daemon.outside import Outside
 from daemon.ports import ArtifactStore, WakeUp
 from daemon.progress import ProgressWriter
 from daemon.queue_telling import QueueTeller
+from daemon.scheduling.figures import Learner
 from daemon.startup import StartupError
 from daemon.store.outbox import Outbox
 from daemon.values import SchemaMismatchError, StoreRejectedError, StoreUnavailableError
@@ -67,6 +68,7 @@ class Parts:
     charging: Charging
     broadcaster: Broadcaster | None
     outside: Outside
+    learner: Learner
 
     def services(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the jobs, until it is cancelled."""

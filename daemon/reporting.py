@@ -4,7 +4,7 @@ Everything comes from memory. Parts that aren't built yet are None, and are told
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class DaemonReports:
     host: HostSample | None = None
     mqtt: Counts | None = None
     """What went to the broker and came from it; None: there is none."""
+    learned_since: Callable[[], Mapping[str, str]] = dict
+    """When the first figure was learned that the scheduler goes by, by model."""
     _began: float = field(default_factory=time.monotonic)
 
     def health(self) -> Health:
@@ -102,7 +104,7 @@ class DaemonReports:
             store=self._store(),
             leases=self._leases(),
             queue=self.queue,
-            scheduler=asdict(parts.admissions.snapshot()) if parts else {},
+            scheduler=self._scheduler(),
             jobs=job_reports(parts) if parts else (),
             forecast=parts.foreteller.report_of() | {"told_rows": parts.queue_teller.told}
             if parts
@@ -118,6 +120,12 @@ class DaemonReports:
         if self.parts is not None:
             show_parts(self.metrics, self.settings, self.parts)
         return self.metrics.exposition()
+
+    def _scheduler(self) -> dict[str, Any]:
+        if self.parts is None:
+            return {}
+        snapshot = self.parts.admissions.snapshot()
+        return {**asdict(snapshot), "learned_since": dict(self.learned_since())}
 
     def _reasons(self, snapshot: Any) -> list[str]:
         reasons = [] if self.keys is None or not self.keys.complaint else [self.keys.complaint]

@@ -19,6 +19,7 @@ from daemon.credentials import watch_expiry
 from daemon.model_specs import classes_of
 from daemon.reloading import Reloader
 from daemon.reporting import DaemonReports
+from daemon.scheduling.models import DeviceSpec
 from daemon.sections import GIB
 from daemon.server.reports import Phase
 from daemon.settings import Settings
@@ -110,7 +111,7 @@ async def _work(
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(service)
-            for service in (*parts.services(), *_telemetry(parts, reports))
+            for service in (*parts.services(), *_telemetry(parts, reports, reloader.devices))
         ]
         async with parts.pool:
             reloader.adopt(parts)
@@ -133,15 +134,19 @@ async def _work(
             service.cancel()
 
 
-def _telemetry(parts: "Parts", reports: DaemonReports) -> list[Coroutine[Any, Any, None]]:
+def _telemetry(
+    parts: "Parts", reports: DaemonReports, devices: Sequence[DeviceSpec]
+) -> list[Coroutine[Any, Any, None]]:
     metrics = reports.metrics
+    # A GPU that comes later is taken up by a start or a reload.
+    known = {device.index for device in devices}
 
     def gpus_sampled(samples: Sequence[GpuSample]) -> None:
         reports.gpus = samples
         metrics.gpus(samples)
         if reports.settings.device.simulate_gb is None:
             for sample in samples:
-                if sample.memory_used is not None:
+                if sample.memory_used is not None and sample.index in known:
                     parts.admissions.used_by_others(sample.index, sample.memory_used)
 
     def host_sampled(sample: HostSample | None) -> None:

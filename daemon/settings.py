@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     max_held: int = Field(default=64, ge=1)
     """How many jobs may be held at once, those that are being uploaded included."""
     state_dir: Path = Path("~/.local/state/ourvidz-worker")
-    """Where the worker keeps the lock on its name."""
+    """Where the worker keeps the lock on its name, and what it has learned of its models."""
 
     @classmethod
     def settings_customise_sources(

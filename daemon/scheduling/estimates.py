@@ -1,7 +1,7 @@
 """How many bytes weights and runs take: from the table first, then from what was seen. Pure.
 
-Weights follow what loads have measured. A run's reservation follows, by (model, quality, size,
-batch):
+Weights follow the largest of the last loads, where that is above the table. A run's reservation
+follows, by (model, quality, size, batch):
 
 1. the table, until `ENOUGH` runs alike were seen; more if one of them took more;
 2. then the high quantile of what they took, with a margin;
@@ -12,7 +12,7 @@ known: if it stayed within what they were promised, each did; else each has its 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,9 @@ ENOUGH = 8
 
 WINDOW = 64
 """Peaks that are remembered for runs alike."""
+
+LOADS = 8
+"""Loads of a model whose measured weights count: one odd load isn't kept for ever."""
 
 QUANTILE = 0.98
 """Of the remembered peaks: one odd run of the window doesn't decide, two do."""
@@ -64,8 +67,8 @@ class _Peaks:
     seen: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
     learned: int = 0
 
-    def add(self, n_bytes: int) -> None:
-        self.seen.append(n_bytes)
+    def add(self, *n_bytes: int) -> None:
+        self.seen.extend(n_bytes)
         values = sorted(self.seen)
         at = min(len(values) - 1, int(QUANTILE * len(values)))
         self.learned = int(values[at] * MARGIN)
@@ -77,12 +80,19 @@ class Estimates:
     def __init__(self, models: Iterable[ModelSpec]) -> None:
         self._models = {model.name: model for model in models}
         self._weights = {name: model.weights_bytes for name, model in self._models.items()}
+        self._loads: dict[str, deque[int]] = {name: deque(maxlen=LOADS) for name in self._models}
         self._table: dict[tuple[str, str], int] = {}
         self._peaks: dict[Likeness, _Peaks] = {}
         self._kept: dict[Likeness, int] = {}
         self.coverage: dict[tuple[str, str], Coverage] = {}
         for name in self._models:
             self._recompute(name)
+
+    def fixed(self) -> "Estimates":
+        """Return the same expectations, for a look ahead that must not teach anything."""
+        copy = _Fixed(())
+        copy.__dict__.update(self.__dict__)
+        return copy
 
     def weights(self, model: str) -> int:
         """Return the bytes to hold for a load of the model."""
@@ -102,10 +112,13 @@ class Estimates:
             kept = self._kept[likeness] = self._reservation(likeness)
         return kept
 
-    def weights_measured(self, model: str, measured_bytes: int) -> None:
-        """Remember weights that were larger than expected; smaller ones change no expectation."""
-        if measured_bytes > self._weights[model]:
-            self._weights[model] = measured_bytes
+    def weights_measured(self, model: str, *measured_bytes: int) -> None:
+        """Remember what loads took; only more than the table says changes what is expected."""
+        loads = self._loads[model]
+        loads.extend(measured_bytes)
+        expected = max(self._models[model].weights_bytes, *loads, 0)
+        if expected != self._weights[model]:
+            self._weights[model] = expected
             self._recompute(model)
 
     def took(self, request: AdmissionRequest, n_bytes: int, promised: int) -> None:
@@ -124,6 +137,18 @@ class Estimates:
         self._count(request, within=False)
         self._learn(Likeness.of(request), int(promised * OVERFLOW_RAISES))
 
+    def loads(self, model: str) -> tuple[int, ...]:
+        """Return what the model's last loads took, bytes."""
+        return tuple(self._loads[model])
+
+    def peaks(self) -> dict[Likeness, tuple[int, ...]]:
+        """Return what the last runs took beside the weights, bytes."""
+        return {likeness: tuple(peaks.seen) for likeness, peaks in self._peaks.items()}
+
+    def recall(self, likeness: Likeness, peaks: Sequence[int]) -> None:
+        """Take peaks that were seen before, at least one, as if they were seen now."""
+        self._learn(likeness, *peaks)
+
     def learned(self) -> dict[Likeness, int]:
         """Return the reservations that don't follow the table any more, bytes."""
         reservations = {each: self._reservation(each) for each in self._peaks}
@@ -133,8 +158,8 @@ class Estimates:
             if n_bytes != self._table[each.model, each.quality]
         }
 
-    def _learn(self, likeness: Likeness, n_bytes: int) -> None:
-        self._peaks.setdefault(likeness, _Peaks()).add(n_bytes)
+    def _learn(self, likeness: Likeness, *n_bytes: int) -> None:
+        self._peaks.setdefault(likeness, _Peaks()).add(*n_bytes)
         self._kept.pop(likeness, None)
 
     def _count(self, request: AdmissionRequest, *, within: bool) -> None:
@@ -162,3 +187,16 @@ class Estimates:
                 model.activation_bytes(quality.name), spare // quality.concurrency
             )
         self._kept.clear()
+
+
+class _Fixed(Estimates):
+    """Expectations that nothing changes through this view of them."""
+
+    def weights_measured(self, model: str, *measured_bytes: int) -> None:
+        """Learn nothing."""
+
+    def _learn(self, likeness: Likeness, *n_bytes: int) -> None:
+        """Learn nothing."""
+
+    def _count(self, request: AdmissionRequest, *, within: bool) -> None:
+        """Count nothing."""

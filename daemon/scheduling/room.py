@@ -70,8 +70,8 @@ def lacks_only_bytes(state: State, lane: Lane, place: Placement) -> bool:
     """Whether the lane would start on the placement if the device had more free bytes."""
     if place.doomed:
         return not place.runs
-    if lane.exclusive:
-        return not place.runs and not state.alone(place)
+    if lane.exclusive and (place.runs or not state.alone(place)):
+        return not place.runs
     ledger, need = state.ledgers[place.device], state.need(lane)
     return (
         ledger.free_bytes < need

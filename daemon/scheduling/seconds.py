@@ -24,14 +24,20 @@ class Seen:
         self._values: deque[float] = deque(maxlen=WINDOW)
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Take one duration."""
-        if len(self._values) == WINDOW:
-            self._sum -= self._values[0]
-        self._values.append(seconds)
-        self._sum += seconds
+    def observe(self, *seconds: float) -> None:
+        """Take durations, the oldest first."""
+        for each in seconds:
+            if len(self._values) == WINDOW:
+                self._sum -= self._values[0]
+            self._values.append(each)
+            self._sum += each
         total = self._sum + TABLE_COUNTS_AS * self.table_s
         self.expected_s = total / (len(self._values) + TABLE_COUNTS_AS)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What was seen, the oldest first."""
+        return tuple(self._values)
 
     def quantile(self, share: float) -> float:
         """Return what so large a share stayed below; the table's figure while nothing was seen."""
@@ -46,7 +52,7 @@ class Fixed(Seen):
 
     __slots__ = ()
 
-    def observe(self, seconds: float) -> None:
+    def observe(self, *seconds: float) -> None:
         """Learn nothing."""
 
 
@@ -101,6 +107,15 @@ class Durations:
         copy.restores = {key: Fixed(each.expected_s) for key, each in self.restores.items()}
         copy.offloads = {key: Fixed(each.expected_s) for key, each in self.offloads.items()}
         return copy
+
+    def moves(self, model: str) -> dict[str, Seen]:
+        """Return a model's moves by their names."""
+        return {
+            "load": self.loads[model],
+            "unload": self.unloads[model],
+            "restore": self.restores[model],
+            "offload": self.offloads[model],
+        }
 
     def run_s(self, key: tuple[str, str]) -> float:
         """Return what a run of the class, (model, quality), is expected to take."""

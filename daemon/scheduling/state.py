@@ -20,14 +20,15 @@ class State(Facts):
     """The facts and their changes."""
 
     def copy(self) -> "State":
-        """Return the same state, for a look ahead; expectations are shared or fixed."""
-        shared = (self.estimates, *self.models.values())
+        """Return the same state, for a look ahead; expectations are fixed."""
+        shared: tuple[object, ...] = tuple(self.models.values())
         shared += tuple(
             quality for each in self.models.values() for quality in each.qualities.values()
         )
         shared += tuple(ledger.device for ledger in self.ledgers.values())
         memo: dict[int, object] = {id(each): each for each in shared}
         memo[id(self.durations)] = self.durations.fixed()
+        memo[id(self.estimates)] = self.estimates.fixed()
         return copy.deepcopy(self, memo)
 
     def changed(self, device: int) -> None:

@@ -81,6 +81,16 @@ class Nvml:
             raise
         return None if memory is None else int(memory.used)
 
+    def driver(self) -> str:
+        """Return the driver's version.
+
+        Raises:
+            Exception: as a call does.
+        """
+        self._opened()
+        version = self._nvml.nvmlSystemGetDriverVersion()
+        return version.decode() if isinstance(version, bytes) else str(version)
+
     def _opened(self) -> list[Any]:
         if self._nvml is None:
             import pynvml

@@ -16,7 +16,7 @@ from daemon.scheduling.scheduler import Scheduler
 from daemon.values import AdmissionRequest
 
 HISTORIES = settings(
-    max_examples=1500,
+    max_examples=2000,
     stateful_step_count=40,
     deadline=None,
     # Shrinking takes minutes; the failing steps are shown as they are, with their commands.

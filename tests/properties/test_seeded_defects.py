@@ -11,12 +11,14 @@ from histories import Histories
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from daemon.scheduling import moves
+from daemon.scheduling import estimates, moves
+from daemon.scheduling.estimates import Estimates, Likeness
 from daemon.scheduling.policy import IndexPolicy
 from daemon.scheduling.reasons import Reason, WaitClock
 from daemon.scheduling.residency import Placement, Residency
 from daemon.scheduling.state import Run, State
 from daemon.scheduling.vram import HostLedger, Ledger
+from daemon.values import AdmissionRequest, Loaded
 
 LOOK = settings(
     max_examples=600,
@@ -180,6 +182,53 @@ def waits_are_forgotten_when_their_reason_changes(patch: Patch) -> None:
     patch.setattr(WaitClock, "turn", turn)
 
 
+def runs_beside_one_another_count_as_if_alone(patch: Patch) -> None:
+    enter = State._enter
+
+    def alone(self: State, placement: Placement, run: Run, now: float) -> None:
+        enter(self, placement, run, now)
+        for each in self.runs.values():
+            each.shared = False
+        run.shared = False
+
+    patch.setattr(State, "_enter", alone)
+
+
+def what_one_quality_takes_counts_for_the_other(patch: Patch) -> None:
+    def took(self: Estimates, request: AdmissionRequest, n_bytes: int, promised: int) -> None:
+        for quality in self._models[request.model].qualities:
+            self._learn(Likeness(request.model, quality, request.size, request.batch), n_bytes)
+
+    patch.setattr(Estimates, "took", took)
+
+
+def what_was_learned_exceeds_the_budget(patch: Patch) -> None:
+    patch.setattr(Estimates, "_spare", lambda self, name: 1 << 40)
+
+
+def the_first_run_decides(patch: Patch) -> None:
+    patch.setattr(estimates, "ENOUGH", 1)
+
+
+def one_odd_load_is_kept_for_ever(patch: Patch) -> None:
+    def measured(self: Estimates, model: str, *measured_bytes: int) -> None:
+        self._weights[model] = max(self._weights[model], *measured_bytes, 0)
+        self._recompute(model)
+
+    patch.setattr(Estimates, "weights_measured", measured)
+    patch.setattr(Estimates, "loads", lambda self, model: ())
+
+
+def a_kept_engine_that_doesnt_fit_stays(patch: Patch) -> None:
+    adopt = moves.adopt
+
+    def adopted(state: State, model: str, device: int, measured: Loaded, now: float) -> bool:
+        adopt(state, model, device, measured, now)
+        return True
+
+    patch.setattr(moves, "adopt", adopted)
+
+
 DEFECTS = [
     a_run_gives_its_bytes_back_twice,
     a_run_gives_nothing_back,
@@ -200,6 +249,12 @@ DEFECTS = [
     an_engine_that_leaks_takes_more_runs,
     nobody_looks_again_at_a_deadline,
     waits_are_forgotten_when_their_reason_changes,
+    runs_beside_one_another_count_as_if_alone,
+    what_one_quality_takes_counts_for_the_other,
+    what_was_learned_exceeds_the_budget,
+    the_first_run_decides,
+    one_odd_load_is_kept_for_ever,
+    a_kept_engine_that_doesnt_fit_stays,
 ]
 
 

@@ -32,6 +32,14 @@ KINDS: list[dict[str, object]] = [
     for more in ({}, {}, {"priority": 5})
 ]
 """Of requests, as often as each shall come."""
+KEPT = [
+    (),
+    (),
+    (("sdxl", 1.0), ("chat", 0.5)),
+    (("sdxl", 1.0), ("wan", 1.0), ("video", 1.0)),
+    (("wan", 1.0), ("video", 1.6)),
+]
+"""Engines of a predecessor on the first device, with their share of the table's weights."""
 
 _Name = TypeVar("_Name", str, tuple[str, int], int)
 
@@ -51,9 +59,22 @@ class Histories(RuleBasedStateMachine):
         sizes=st.sampled_from(SIZES),
         host_gb=st.sampled_from([0, 16, 64]),
         runs_included=st.sampled_from([(), ("chat",), ("chat", "sdxl")]),
+        known=st.booleans(),
+        kept=st.sampled_from(KEPT),
     )
-    def begin(self, sizes: tuple[int, ...], host_gb: int, runs_included: tuple[str, ...]) -> None:
+    def begin(
+        self,
+        sizes: tuple[int, ...],
+        host_gb: int,
+        runs_included: tuple[str, ...],
+        known: bool,
+        kept: tuple[tuple[str, float], ...],
+    ) -> None:
         self.world = HistoryWorld(sizes, host_gb, runs_included)
+        if known:
+            self.world.recall("sdxl", 7 * GIB, [GIB // 2] * 7)
+        if kept:
+            self.world.adopt(kept)
 
     @rule(pick=st.sampled_from(CLASSES), age=st.integers(0, 100), more=st.sampled_from(KINDS))
     def submit(self, pick: tuple[str, str], age: int, more: dict[str, object]) -> None:
@@ -99,13 +120,65 @@ class Histories(RuleBasedStateMachine):
         name, on = nth(shadow.resident, at)
         for held_gb in (100, 150, 200, 250):
             self.submit((name, "fast"), 0, {})
-            running = [
-                run_id for run_id, run in shadow.runs.items() if run in shadow.living(name, on)
-            ]
+            running = self._running(name, on)
             if not running:
                 return  # others have a better right
             self.world.end(running[0], Measured(held_bytes=held_gb * GIB))
         assert (name, on) in shadow.leaking
+
+    @precondition(lambda self: self.world.shadow.resident)
+    @rule(at=ANY, quality=st.sampled_from(["fast", "high"]), took_gb=st.sampled_from([0, 0.2, 1.5]))
+    def practise(self, at: int, quality: str, took_gb: float) -> None:
+        """Runs alike follow one another, and take the same: enough of them count."""
+        shadow = self.world.shadow
+        name, on = nth(shadow.resident, at)
+        if quality not in shadow.models[name].qualities:
+            return
+        for _ in range(8):
+            self.submit((name, quality), 0, {})
+            running = self._running(name, on)
+            if len(running) != 1:
+                return
+            peak = shadow.weights[name, on] + int(took_gb * GIB)
+            self.world.end(running[0], Measured(peak_bytes=peak))
+
+    @precondition(lambda self: self.world.shadow.resident)
+    @rule(at=ANY, quality=st.sampled_from(["fast", "high"]), share=st.sampled_from([0.9, 1.5]))
+    def crowd(self, at: int, quality: str, share: float) -> None:
+        """Runs beside one another take less or more than all of them were promised."""
+        shadow = self.world.shadow
+        name, on = nth(shadow.resident, at)
+        if quality not in shadow.models[name].qualities:
+            return
+        for _ in range(3):
+            self.submit((name, quality), 0, {})
+        for run_id in self._running(name, on):
+            if run_id in self._running(name, on):
+                most = self.world.lessons.runs[run_id].most
+                peak = shadow.weights[name, on] + int(most * share)
+                self.world.end(run_id, Measured(peak_bytes=peak))
+
+    @precondition(lambda self: self.world.shadow.resident)
+    @rule(at=ANY)
+    def come_and_go(self, at: int) -> None:
+        """An engine dies and is loaded again and again, and takes what the table says."""
+        world = self.world
+        key = nth(world.shadow.resident, at)
+        for _ in range(8):
+            world.lose(*key)
+            world.tell(world.scheduler.engine_lost, *key, world.now)
+            world.unload_done(world.unloading.index(key))
+            if key not in world.loading:
+                self.submit((key[0], "fast"), 0, {})
+            if key not in world.loading:
+                return
+            world.load_done(world.loading.index(key), offloads=True)
+            if key not in world.shadow.resident:
+                return
+
+    def _running(self, name: str, on: int) -> list[str]:
+        shadow = self.world.shadow
+        return [each for each, run in shadow.runs.items() if run in shadow.living(name, on)]
 
     @rule(gb=st.sampled_from([0, 0, 0.5, 3, 30]), at=ANY)
     def others_use(self, gb: float, at: int) -> None:

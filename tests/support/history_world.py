@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import note
+from lessons import Lessons
 from shadow import Key, Shadow
 from virtual_gpu import ALL, device
 
@@ -20,6 +21,7 @@ from daemon.scheduling.commands import (
     StartRun,
     UnloadModel,
 )
+from daemon.scheduling.figures import Figures, Learner
 from daemon.scheduling.learning import NOT_MEASURED, Measured
 from daemon.scheduling.models import GIB
 from daemon.scheduling.scheduler import Scheduler
@@ -47,6 +49,7 @@ class HistoryWorld:
             {each.index: each.usable_bytes for each in devices},
             host_bytes=host_gb * GIB,
         )
+        self.lessons = Lessons(self.shadow)
         self.now = 0.0
         self.sound = True
         self.events = 0
@@ -92,14 +95,41 @@ class HistoryWorld:
         """See what a run gets: the bytes that such runs take, and an account of its wait."""
         self.waiting.remove(name)
         each, submitted_s = self.submitted[name]
-        run, estimates = self.scheduler.state.runs[name], self.scheduler.state.estimates
+        run = self.scheduler.state.runs[name]
         # One whose model found too little memory gets a device for itself, without asking for it.
         each = replace(each, exclusive=run.request.exclusive)
         self.shadow.start(each, on, run.promised)
-        # Whoever has a device for himself takes what is there, once it is enough by the table.
-        by_table, learned = estimates.activation(*run.lane.key), estimates.reservation(each)
-        assert run.promised >= (by_table if each.exclusive else learned)
+        self.lessons.start(each, on, run.promised)
+        if each.exclusive:
+            # He takes what is there, once it is enough by the table.
+            by_table = self.scheduler.state.estimates.activation(*run.lane.key)
+            assert run.promised >= by_table
+        else:
+            assert run.promised == self.lessons.reservation(each)
         assert sum(run.waited) == pytest.approx(self.now - submitted_s)
+
+    # What was before.
+
+    def recall(self, name: str, weights: int, peaks: list[int]) -> None:
+        """Let it know what a predecessor learned of a model's fast runs and of its last load."""
+        learned = Figures(weights=(weights,), peaks={("fast", 0, 1): tuple(peaks)})
+        Learner(self.scheduler.state).recall({name: learned})
+        self.lessons.peaks[name, "fast", 0, 1] += peaks
+        if weights <= self.shadow.models[name].budget_bytes:
+            self.shadow.measured[name] = [weights]
+
+    def adopt(self, kept: Sequence[tuple[str, float]]) -> None:
+        """Let it take over engines of the first device: models, and their share of the table's."""
+        taken = []
+        for name, share in kept:
+            measured = int(self.shadow.models[name].weights_bytes * share)
+            self.shadow.loading.add((name, 0))
+            self.shadow.loaded(name, 0, measured)
+            taken.append((name, 0, Loaded(measured, 0.0, offloads=True)))
+        commands = self.scheduler.adopt(taken, self.now)
+        left = [(each.model, 0) for each in commands if isinstance(each, UnloadModel)]
+        self.overrun |= {key for key in left if key[0] in dict(kept)}
+        self.take(commands)
 
     # Events.
 
@@ -117,6 +147,7 @@ class HistoryWorld:
 
     def end(self, name: str, measured: Measured = NOT_MEASURED) -> None:
         """Let a run end; who is found to leak then is noted before anything starts again."""
+        self.lessons.end(name, measured)
         del self.shadow.runs[name]
         self.ended.add(name)
         self.sound = False
@@ -217,6 +248,7 @@ class HistoryWorld:
         self.every_request_is_in_one_place()
         self.nothing_is_left_undecided()
         self.leaking_engines_go()
+        self.coverage_is_right()
         self.work_never_stands_still()
         self.sound = True
 
@@ -242,6 +274,12 @@ class HistoryWorld:
         assert self.scheduler.tick(self.now) == []
         for each in self.scheduler.demand(self.now):
             assert each.count > 0
+
+    def coverage_is_right(self) -> None:
+        """It tells how many measured runs there were, and who stayed within his promise."""
+        counted = self.scheduler.state.estimates.coverage
+        told = {key: (each.runs, each.within) for key, each in counted.items()}
+        assert told == {key: (len(all_), sum(all_)) for key, all_ in self.lessons.within.items()}
 
     def leaking_engines_go(self) -> None:
         """They stay no longer than their runs."""

@@ -35,8 +35,8 @@ class Shadow:
     usable: dict[int, int]
     weights: dict[Key, int] = field(default_factory=dict)
     """Of engines that aren't gone; a dying one keeps its runs' bytes too."""
-    largest: dict[str, int] = field(default_factory=dict)
-    """The largest weights that were measured within the budget."""
+    measured: dict[str, list[int]] = field(default_factory=dict)
+    """All weights of each model that were measured within its budget, in their order."""
     outside: dict[int, int] = field(default_factory=dict)
     """What others use."""
     host_bytes: int = 0
@@ -73,10 +73,14 @@ class Shadow:
         self.offloaded.discard(key)
         self.loading.add(key)
         before = self.weights.get(key, 0)
-        expected = max(self.models[name].weights_bytes, self.largest.get(name, 0))
+        expected = self.expected(name)
         self.weights[key] = max(expected, before)
         if expected > before:
             self._promised(on)
+
+    def expected(self, name: str) -> int:
+        """Return what a load must be expected to take."""
+        return max(self.models[name].weights_bytes, *self.measured.get(name, [])[-8:], 0)
 
     def loaded(self, name: str, on: int, measured: int) -> None:
         """Take what a load really took; its copy in the host's memory is gone."""
@@ -87,7 +91,7 @@ class Shadow:
             measured = max(measured, self.models[name].budget_bytes)
         self.weights[name, on] = measured
         if measured <= self.models[name].budget_bytes:
-            self.largest[name] = max(measured, self.largest.get(name, 0))
+            self.measured.setdefault(name, []).append(measured)
 
     def offload(self, name: str, on: int) -> None:
         """Take room in the host's memory; the device's bytes aren't free yet."""

@@ -129,6 +129,14 @@ class VirtualGpu:
         self.shadow.outside[on] = int(gb * GIB)
         return self._take(self.scheduler.used_by_others(on, int(gb * GIB), self.now))
 
+    def others_use_at(self, when: float, gb: float, on: int = 0) -> None:
+        """Let them from that second on."""
+        self._at(when, lambda: self.others_use(gb, on))
+
+    def tick(self) -> list[Command]:
+        """Let the scheduler look at its devices."""
+        return self._take(self.scheduler.tick(self.now))
+
     def advance(self, until: float) -> None:
         """Let everything happen that is due up to that second."""
         while True:

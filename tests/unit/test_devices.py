@@ -52,3 +52,24 @@ def test_a_gpu_that_is_not_there_may_come(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     with pytest.raises(NotYetError, match="no GPU found"):
         find_devices(load_settings())
+
+
+def test_a_gpu_that_tells_no_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others keep the numbers by which engines and the driver name them."""
+
+    class NotSupportedError(Exception):
+        value = 3
+
+    def memory(handle: int) -> SimpleNamespace:
+        if handle == 1:
+            raise NotSupportedError
+        return SimpleNamespace(used=0, total=24 * GIB)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    driver = sys.modules["pynvml"]
+    monkeypatch.setattr(driver, "NVMLError", NotSupportedError, raising=False)
+    monkeypatch.setattr(driver, "NVML_ERROR_NOT_SUPPORTED", 3, raising=False)
+    monkeypatch.setattr(driver, "NVML_ERROR_NO_PERMISSION", 4, raising=False)
+    monkeypatch.setattr(driver, "nvmlDeviceGetMemoryInfo", memory)
+
+    assert [device.index for device in find_devices(load_settings())] == [0, 2]

@@ -22,6 +22,25 @@ def test_larger_weights_leave_less_for_each_run() -> None:
     assert estimates.activation("sdxl", "fast") == SDXL.activation_bytes("fast")
 
 
+def test_much_larger_weights_leave_each_run_its_share_of_the_rest() -> None:
+    """Half of what is left, since two run at once."""
+    estimates = Estimates([SDXL])
+    estimates.weights_measured("sdxl", SDXL.budget_bytes - GIB)
+
+    assert estimates.activation("sdxl", "fast") == GIB // 2
+    assert estimates.reservation(request("r", "sdxl")) == GIB // 2
+
+
+def test_larger_weights_lower_what_was_learned_of_runs() -> None:
+    """At once, although the reservation was asked for before."""
+    estimates = Estimates([SDXL])
+    estimates.took(request("r", "sdxl"), 5 * GIB, TABLE)
+    assert estimates.reservation(request("s", "sdxl")) == int(5 * GIB * MARGIN)
+    estimates.weights_measured("sdxl", SDXL.budget_bytes - GIB)
+
+    assert estimates.reservation(request("t", "sdxl")) == GIB
+
+
 def test_smaller_weights_change_no_expectation() -> None:
     """A load that took less may take more next time."""
     estimates = Estimates([SDXL])

@@ -242,6 +242,8 @@ def test_a_policy_that_answers_nonsense_is_stopped() -> None:
     one = resident(CHAT, SDXL)
     with pytest.raises(AssertionError, match="has 1 runs"):
         moves.evict(one.state, "chat", 0, 20)
+    with pytest.raises(AssertionError, match="has 1 runs"):
+        moves.offload(one.state, "chat", 0, 20)
     moves.load(one.state, "sdxl", 0, 20)
     one.state.submit(request("s", "sdxl"), 20)
     with pytest.raises(AssertionError, match="no slot of sdxl on 0"):

@@ -179,6 +179,28 @@ def test_an_engine_that_says_it_kept_more_than_it_had_gives_nothing_back() -> No
     book.check()
 
 
+def test_what_an_engine_kept_counts_until_its_load_is_measured() -> None:
+    """Although a load was expected to take less: the ledger never holds less than is there."""
+    book = ledger(100)
+    book.hold_weights("a", 60, budget=90)
+    book.offload("a", 50)
+    book.hold_weights("a", 40, budget=90)
+
+    assert (book.weights_of("a"), book.free_bytes) == (50, 50)
+    book.check()
+
+
+def test_an_overrun_is_given_back_with_the_weights_that_leave() -> None:
+    """An engine that took too much holds it until it is offloaded or gone."""
+    book = ledger(100)
+    book.hold_weights("a", 30, budget=60)
+    assert not book.settle_weights("a", 70)
+    book.offload("a", 5)
+
+    assert (book.weights_of("a"), book.free_bytes) == (5, 95)
+    book.check()
+
+
 def test_weights_with_runs_cannot_be_offloaded() -> None:
     """The runs compute on them."""
     book = ledger(100)
