@@ -5,5 +5,6 @@ Reading order: `models` (what is needed), `vram` (the ledgers), `residency`, `la
 `victims`, `room`, `worth`, `judge` and `openings`, `demand`, `scheduler` (events in, commands out),
 `snapshot`. What is learned: `estimates`, `seconds`, `leaks`, `learning`. Why who waits: `reasons`,
 `accounting`. The same core in virtual time: `virtual`, then `forecast` (the live queue) and
-`simulation` (a trace), by which `rivals`, `optimum`, `bound` and `search` are compared.
+`simulation` (a trace), by which `rivals` are compared; `optimum` with its `program`, `search`, and
+lower bounds: `bound`, and `priced` with its `graph`, `payments` and `earnings`.
 """
