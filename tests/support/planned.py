@@ -26,11 +26,13 @@ class PlannedPolicy:
             leave = OffloadModel if stay.offloaded else UnloadModel
             self._due.append((stay.gone_s - takes_s, leave(stay.model, stay.device)))
             later = [
-                each for each in plan.stays
+                each
+                for each in plan.stays
                 if (each.model, each.device) == (stay.model, stay.device)
                 and each.begins_s >= stay.gone_s - NEARLY
-            ]  # fmt: skip
-            if stay.offloaded and later and not min(later, key=lambda one: one.begins_s).restored:
+            ]
+            comes_back = later and min(later, key=lambda each: each.begins_s).restored
+            if stay.offloaded and not comes_back:
                 self._due.append((stay.gone_s, UnloadModel(stay.model, stay.device)))
         self._due.sort(key=lambda each: each[0])
 
