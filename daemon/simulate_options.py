@@ -14,6 +14,8 @@ POLICIES = ("shipped", "fifo", "lru", "collate", "shortest-first", "static-parti
 
 PLOTS = (".svg", ".png")
 
+_MOST_GB = 99_999
+
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -133,7 +135,7 @@ _OPTIONS = (
     ),
     click.option(
         "--gpu",
-        type=Finite(0, min_open=True),
+        type=Finite(0, _MOST_GB, min_open=True),
         multiple=True,
         metavar="GB",
         help="A GPU of the host; once for each. By default one, of device.simulate_gb or 24.",
@@ -146,7 +148,7 @@ _OPTIONS = (
     ),
     click.option(
         "--host-gb",
-        type=Finite(0),
+        type=Finite(0, _MOST_GB),
         multiple=True,
         metavar="GB",
         help="The host's memory in which idle models may wait; once for each size to set side by "

@@ -173,7 +173,9 @@ def test_what_cannot_be_had_is_a_message(arguments: list[str], sentence: str) ->
         ["--per-hour", "inf"],
         ["--gpu", "nan"],
         ["--gpu", "inf"],
+        ["--gpu", "1e300"],
         ["--host-gb", "nan"],
+        ["--host-gb", "100000"],
     ],
 )
 def test_what_cannot_be_read_is_a_usage_error(arguments: list[str]) -> None:
@@ -190,6 +192,13 @@ def test_an_empty_trace_is_a_message(tmp_path: Path) -> None:
     path.write_text("")
     assert "no jobs to simulate" in refusal("--trace", str(path))
     assert "none at all" in refusal("--trace", str(path))
+
+
+def test_a_time_beyond_all_times_is_a_message(tmp_path: Path) -> None:
+    """Sums of such seconds would be infinite."""
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"arrived_s": 0, "job_type": "chat", "run_s": 1e308}')
+    assert "trace.jsonl, line 1: Expected `float` <= 1" in refusal("--trace", str(path))
 
 
 def test_a_plot_that_cannot_be_written_is_a_message() -> None:
