@@ -15,6 +15,7 @@ from daemon.scheduling.models import ModelSpec
 from daemon.scheduling.simulation import Outcome, StandstillError
 from daemon.scheduling.trace import Trace
 from daemon.settings import Settings, SettingsError
+from daemon.simulate_advice import advice
 from daemon.simulate_options import PLOTS, SimulateOptions
 from daemon.simulate_report import Figures, as_json, class_of, figures_of, tables
 from daemon.simulate_source import arrivals_of, check_source, trace_of
@@ -43,10 +44,13 @@ def simulate(settings: Settings, options: SimulateOptions) -> None:
         except TraceError as error:
             raise StartupError(str(error)) from error
         click.echo(f"wrote {len(arrivals)} jobs to {options.export}", err=True)
+    if options.from_database:
+        click.echo("requests that came over HTTP alone leave no rows: they aren't in it", err=True)
     trace, left_out = trace_of(arrivals, models)
     _say_left_out(left_out)
     if not trace:
-        raise StartupError(f"no jobs to simulate: {source}, none that a model here serves")
+        lacking = "none that a model here serves" if arrivals else "none at all"
+        raise StartupError(f"no jobs to simulate: {source}, {lacking}")
 
     outcomes, problems = _outcomes(cases, trace)
     _report(cases, trace, outcomes, source if not options.as_json else None)
@@ -112,7 +116,8 @@ def _report(
         click.echo(json.dumps(as_json(figures), indent=2))
     elif figures:
         hours = trace[-1].arrives_s / 3600
-        click.echo(f"{len(trace)} jobs in {hours:.1f} h, {source}\n\n{tables(figures)}")
+        found = f"{tables(figures)}\n\n{advice(figures)}"
+        click.echo(f"{len(trace)} jobs in {hours:.1f} h, {source}\n\n{found}")
 
 
 def _draw(

@@ -1,5 +1,6 @@
 """What `ourvidz-worker simulate` can be asked, and how its values are written."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ POLICIES = ("shipped", "fifo", "lru", "collate", "shortest-first", "static-parti
 """The worker's own policy, and others to compare with."""
 
 PLOTS = (".svg", ".png")
+
+_MOST_GB = 99_999
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -54,6 +57,14 @@ class Duration(click.ParamType[float]):
         return float(int(found[1]) * _UNITS[found[2]])
 
 
+def duration_of(seconds: float) -> str:
+    """Return a duration as it would be written: in the largest unit of which it is a multiple."""
+    unit = max(
+        (each for each in _UNITS if not seconds % _UNITS[each]), key=lambda each: _UNITS[each]
+    )
+    return f"{seconds / _UNITS[unit]:g}{unit}"
+
+
 class Host(click.ParamType[tuple[float, ...]]):
     """The GPUs of one host, GB each: 24 or 24,24."""
 
@@ -79,6 +90,19 @@ class Budget(click.ParamType[tuple[str, float]]):
         return model, _gb(self, budget, param, ctx)
 
 
+class Finite(click.FloatRange):
+    """A number in a range, and no infinity: `nan` and `inf` are numbers to Python."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return found
+
+
 def _gb(
     kind: click.ParamType[Any], text: str, param: click.Parameter | None, ctx: click.Context | None
 ) -> float:
@@ -92,7 +116,9 @@ _OPTIONS = (
         "--trace", type=click.Path(path_type=Path), help="Jobs from a file that --export wrote."
     ),
     click.option(
-        "--from-database", is_flag=True, help="Jobs that arrived in DATABASE_URL's table."
+        "--from-database",
+        is_flag=True,
+        help="Jobs that arrived in DATABASE_URL's table; what came over HTTP alone isn't there.",
     ),
     click.option(
         "--since", type=Duration(), help="With --from-database: how far back (default 7d)."
@@ -100,7 +126,7 @@ _OPTIONS = (
     click.option("--jobs", type=click.IntRange(1), help="Generate so many jobs (default 300),"),
     click.option(
         "--per-hour",
-        type=click.FloatRange(0, min_open=True),
+        type=Finite(0, min_open=True),
         help="so many an hour (default 200),",
     ),
     click.option("--seed", type=int, help="from this seed (default 0)."),
@@ -109,7 +135,7 @@ _OPTIONS = (
     ),
     click.option(
         "--gpu",
-        type=click.FloatRange(0, min_open=True),
+        type=Finite(0, _MOST_GB, min_open=True),
         multiple=True,
         metavar="GB",
         help="A GPU of the host; once for each. By default one, of device.simulate_gb or 24.",
@@ -122,7 +148,7 @@ _OPTIONS = (
     ),
     click.option(
         "--host-gb",
-        type=click.FloatRange(0),
+        type=Finite(0, _MOST_GB),
         multiple=True,
         metavar="GB",
         help="The host's memory in which idle models may wait; once for each size to set side by "

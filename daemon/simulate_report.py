@@ -34,6 +34,8 @@ class Figures:
     """The mean of the times from arrival to end, each weighted by its class."""
     loads: int
     loading_s: float
+    loading_share: float
+    """Of the devices' time until the last job's end: in how much of it a load went on."""
     busy_share: float
     """Of the devices' time until the last job's end: in how much of it a job ran."""
     makespan_s: float
@@ -45,6 +47,7 @@ def figures_of(
 ) -> Figures:
     """Return the figures of one simulation; every class has some, served or not."""
     served = outcome.served
+    time_s = outcome.makespan_s * devices
     return Figures(
         host=host,
         policy=policy,
@@ -54,7 +57,8 @@ def figures_of(
         cost_per_job_s=outcome.cost / len(served) if served else 0.0,
         loads=outcome.loads,
         loading_s=outcome.loading_s,
-        busy_share=_busy_s(served) / (outcome.makespan_s * devices) if served else 0.0,
+        loading_share=outcome.loading_s / time_s if served else 0.0,
+        busy_share=_busy_s(served) / time_s if served else 0.0,
         makespan_s=outcome.makespan_s,
         classes={
             name: _waits([each for each in served if class_of(each.job) == name])

@@ -9,7 +9,7 @@ from daemon.job_types import JOB_TYPES
 from daemon.scheduling.models import ModelSpec
 from daemon.scheduling.trace import TraceJob, generate
 from daemon.settings import Settings
-from daemon.simulate_options import SimulateOptions
+from daemon.simulate_options import SimulateOptions, duration_of
 from daemon.startup import StartupError
 from daemon.store.postgres import PostgresStore
 from daemon.traces import Arrival, TraceError, read_trace
@@ -54,7 +54,7 @@ def arrivals_of(
         within_s = options.since or _WEEK_S
         found = _fetched(settings, within_s)
         first = f", the first {MOST_JOBS} of them" if len(found) == MOST_JOBS else ""
-        return found, f"of the last {within_s / 3600:g} h{first}"
+        return found, f"of the last {duration_of(within_s)}{first}"
     count = _JOBS if options.jobs is None else options.jobs
     per_hour = _PER_HOUR if options.per_hour is None else options.per_hour
     seed = options.seed or 0

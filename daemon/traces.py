@@ -12,7 +12,10 @@ from typing import Annotated
 
 import msgspec
 
-_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+MOST_S = 1e11
+"""Seconds that a trace may speak of: some three thousand years."""
+
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=MOST_S)]
 
 
 class TraceError(Exception):

@@ -1,4 +1,4 @@
-"""What no schedule can be better than: a certified lower bound for long traces. Pure.
+"""What no schedule can be better than: a quick, certified lower bound. Pure. See also `priced`.
 
 A relaxation that is solved exactly. Runs may be interrupted, loads take no time, and a device's
 memory is a fluid that runs share: a job needs its seconds times the bytes that it keeps from
@@ -25,7 +25,7 @@ def lower_bound(trace: Trace, world: World) -> float:
     of its model. The trace is cut into parts of several lengths; the best cut is returned.
     """
     by_name = {each.name: each for each in world.models}
-    jobs = sorted(trace, key=lambda job: job.arrives_s)
+    jobs = sorted(servable(trace, world), key=lambda job: job.arrives_s)
 
     def cut(length: int) -> float:
         parts = (jobs[at : at + length] for at in range(0, len(jobs), length))
@@ -34,6 +34,20 @@ def lower_bound(trace: Trace, world: World) -> float:
         )
 
     return max((cut(length) for length in (*_PARTS, max(1, len(jobs)))), default=0.0)
+
+
+def servable(trace: Trace, world: World) -> list[TraceJob]:
+    """Return the jobs that some device can take: the others are refused, and cost nothing."""
+    estimates = Estimates(world.models)
+    budgets = {model.name: model.budget_bytes for model in world.models}
+    largest = max((device.usable_bytes for device in world.devices), default=-1)
+
+    def fits(job: TraceJob) -> bool:
+        weights = estimates.weights(job.model)
+        needed = weights + estimates.activation(job.model, job.quality)
+        return weights <= budgets[job.model] and needed <= largest
+
+    return [job for job in trace if fits(job)]
 
 
 _PARTS = (1, 5, 10, 20, 40, 80, 160)
@@ -48,7 +62,7 @@ def _alone(trace: Trace, costs: Costs) -> float:
 
 
 def _fluid(trace: Trace, models: dict[str, ModelSpec], devices: Sequence[DeviceSpec]) -> float:
-    capacity = sum(device.usable_bytes for device in devices)
+    capacity = max(1, sum(device.usable_bytes for device in devices))
     estimates = Estimates(models.values())
     fluid_s = {job.id: _bytes(job, models, estimates) / capacity * job.run_s for job in trace}
     busy = _mean_busy_s(trace, fluid_s)

@@ -19,42 +19,41 @@ from daemon.scheduling.state import State
 class RivalPolicy:
     """Lanes in an order; models that are idle go, the one that was used longest ago first.
 
-    Only the first lane that lacks its model or its bytes makes room: two that made room at once
-    would evict each other's models for ever.
+    Nobody's model goes while its runs do, and what is there is used before anything else is
+    loaded: so each load serves somebody, and no two lanes evict each other's models for ever.
 
     Args:
         order: sorts lanes by who is next.
         strict: nobody starts before the first one has.
-        drain: nobody starts before one that waits for bytes has got them.
+        serial: only the first lane that lacks its model or its bytes makes room for itself.
     """
 
     fair = False
 
     def __init__(
-        self, order: Callable[[Lane], float], *, strict: bool = False, drain: bool = False
+        self, order: Callable[[Lane], float], *, strict: bool = False, serial: bool = False
     ) -> None:
         self._order = order
         self._strict = strict
-        self._drain = drain
+        self._serial = serial
 
     def fresh(self) -> "RivalPolicy":
         """Return itself: it works nothing out."""
         return self
 
     def next_command(self, state: State, now: float) -> Command | None:
-        """Start the first that can, else make room for the first that lacks something."""
+        """Start the first that can, else make room for those that lack something, in order."""
         lanes = sorted((each for each in state.lanes if each.waiting), key=self._order)
-        head: Lane | None = None
-        for lane in lanes:
-            if (start := _start(state, lane)) is not None:
-                return start
-            if head is None and _lacks_room(state, lane, now):
-                head = lane
-                if self._drain:
-                    break
-            if self._strict:
-                break
-        return None if head is None else self._make_room(state, head)
+        if self._strict:
+            lanes = lanes[:1]
+        starts = (_start(state, lane) for lane in lanes)
+        if (start := next((each for each in starts if each is not None), None)) is not None:
+            return start
+        lacking = [lane for lane in lanes if _lacks_room(state, lane, now)]
+        if self._serial:
+            lacking = lacking[:1]
+        steps = (self._make_room(state, lane) for lane in lacking)
+        return next((step for step in steps if step is not None), None)
 
     def claims(self, state: State, now: float) -> Mapping[int, Claim]:
         """Return none: whoever finds room may start."""
@@ -75,6 +74,7 @@ class RivalPolicy:
                 return _evict(state, place, need)
         need += state.estimates.weights(model)
         cold = [place for place in places if place.residency is Residency.COLD]
+        cold.sort(key=lambda place: -state.ledgers[place.device].free_bytes)
         for place in cold:
             if not _loading(state, place) and state.ledgers[place.device].free_bytes >= need:
                 return LoadModel(model, place.device)
@@ -131,12 +131,18 @@ def fifo() -> RivalPolicy:
 
 
 def lru() -> RivalPolicy:
-    """In the order of arrival as long as memory allows; the model used longest ago goes."""
-    return RivalPolicy(_oldest, drain=True)
+    """One load after the other in the order of arrival, the model used longest ago goes.
+
+    As Ollama does it: who asks for a model that is there needs no turn.
+    """
+    return RivalPolicy(_oldest, serial=True)
 
 
 def collate() -> RivalPolicy:
-    """Loaded models are used up before another takes their place, as llama-swap does it."""
+    """Whoever's model is there is served; any other may load as soon as what has to go is idle.
+
+    As llama-swap does it, in the order of arrival.
+    """
     return RivalPolicy(_oldest)
 
 

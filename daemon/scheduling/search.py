@@ -18,14 +18,18 @@ from daemon.scheduling.simulation import Outcome, World
 from daemon.scheduling.state import State
 from daemon.scheduling.trace import Trace
 
-STRETCH_S = 240.0
-"""Seconds in which factors stay: about the length of a turn."""
+STRETCH_S = 120.0
+"""Seconds in which factors stay: the longest run, and less than a turn."""
 
 AHEAD_S = 15.0
 """Seconds in which a model may be loaded ahead."""
 
-AHEAD_SHARE = 0.4
-"""So large a share of the tries is about loads ahead."""
+LONG_SHARE, AHEAD_SHARE = 0.4, 0.35
+"""So large a share of the tries changes factors for long, and is about loads ahead."""
+
+LONG = (2, 4, 8, 16)
+"""Stretches that change together, besides all from one on: what holds a class back must do so until
+its turn, and single stretches then mend what is left."""
 
 
 @dataclass
@@ -38,16 +42,28 @@ class Steering:
     def changed(
         self, draw: random.Random, stretches: int, classes: list[tuple[str, str]]
     ) -> "Steering":
-        """Return a neighbour: a class's factor in a few stretches, or a load ahead, is another."""
+        """Return a neighbour: a class's factor, or a load ahead, is another one.
+
+        1. Many stretches' factors are multiplied, so that they keep what differs among them.
+        2. A model is loaded ahead of its jobs.
+        3. A few stretches have a new factor.
+        """
+        kind = draw.random()
         model, quality = draw.choice(classes)
-        if draw.random() < AHEAD_SHARE:
+        if LONG_SHARE <= kind < LONG_SHARE + AHEAD_SHARE:  # 2
             shorter = int(stretches * STRETCH_S / AHEAD_S)
             return Steering(self.factors, {**self.ahead, draw.randrange(shorter): model})
         begin = draw.randrange(stretches)
         factor = math.exp(draw.gauss(0.0, 1.5))
         changed = dict(self.factors)
-        for stretch in range(begin, begin + draw.choice((1, 1, 2, 4))):
-            changed[model, quality, stretch] = factor
+        if kind < LONG_SHARE:  # 1
+            count = draw.choice((*LONG, stretches))
+            for stretch in range(begin, min(stretches, begin + count)):
+                before = changed.get((model, quality, stretch), 1.0)
+                changed[model, quality, stretch] = before * factor
+        else:  # 3
+            for stretch in range(begin, begin + draw.choice((1, 1, 2, 4))):
+                changed[model, quality, stretch] = factor
         return Steering(changed, self.ahead)
 
 

@@ -49,6 +49,7 @@ def test_without_options_it_shows_the_shipped_policy_on_one_gpu() -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("300 jobs in 1.4 h, generated, 200 an hour, seed 0\n\nhost ")
     assert "\n24 GB  shipped" in result.stdout
+    assert "\n\n24 GB, shipped: jobs run in " in result.stdout
     assert result.stderr == ""
 
 
@@ -169,6 +170,12 @@ def test_what_cannot_be_had_is_a_message(arguments: list[str], sentence: str) ->
         ["--policy", "lifo"],
         ["--jobs", "0"],
         ["--per-hour", "0"],
+        ["--per-hour", "inf"],
+        ["--gpu", "nan"],
+        ["--gpu", "inf"],
+        ["--gpu", "1e300"],
+        ["--host-gb", "nan"],
+        ["--host-gb", "100000"],
     ],
 )
 def test_what_cannot_be_read_is_a_usage_error(arguments: list[str]) -> None:
@@ -184,6 +191,14 @@ def test_an_empty_trace_is_a_message(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text("")
     assert "no jobs to simulate" in refusal("--trace", str(path))
+    assert "none at all" in refusal("--trace", str(path))
+
+
+def test_a_time_beyond_all_times_is_a_message(tmp_path: Path) -> None:
+    """Sums of such seconds would be infinite."""
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"arrived_s": 0, "job_type": "chat", "run_s": 1e308}')
+    assert "trace.jsonl, line 1: Expected `float` <= 1" in refusal("--trace", str(path))
 
 
 def test_a_plot_that_cannot_be_written_is_a_message() -> None:

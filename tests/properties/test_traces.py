@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.traces import Arrival, read_trace, write_trace
+from daemon.traces import MOST_S, Arrival, read_trace, write_trace
 
-SECONDS = st.floats(min_value=0, allow_infinity=False, allow_nan=False)
+SECONDS = st.floats(min_value=0, max_value=MOST_S)
 ARRIVALS = st.lists(
     st.builds(
         Arrival,

@@ -73,8 +73,8 @@ def test_fifo_starts_in_the_order_of_arrival() -> None:
     assert order(simulated(trace, rivals.fifo())) == [each.id for each in trace]
 
 
-def test_lru_lets_others_by_as_long_as_memory_allows() -> None:
-    """A full model holds nobody up; one that waits for bytes does."""
+def test_lru_lets_others_by_whose_models_are_there() -> None:
+    """A full model holds nobody up, nor does one that waits for bytes: only loads have turns."""
     trace = [
         *(job(f"s{number}", "sdxl", run_s=50) for number in range(3)),
         job("w", "wan", at=1),
@@ -84,7 +84,16 @@ def test_lru_lets_others_by_as_long_as_memory_allows() -> None:
     started = order(simulated(trace, rivals.lru()))
 
     assert started.index("w") < started.index("s2")
-    assert started.index("v") < started.index("late")
+    assert started.index("late") < started.index("v")
+
+
+def test_lru_loads_one_model_after_the_other_and_collate_whatever_finds_room() -> None:
+    """Video waits for what SDXL holds; meanwhile WAN would find room."""
+    trace = [job("s", "sdxl", "high", run_s=100), job("v", "video", "high", at=10),
+             job("w", "wan", at=11)]  # fmt: skip
+
+    assert order(simulated(trace, rivals.lru())) == ["s", "v", "w"]
+    assert order(simulated(trace, rivals.collate())) == ["s", "w", "v"]
 
 
 def test_collate_uses_a_model_up() -> None:
@@ -144,13 +153,13 @@ def test_what_is_preloaded_is_there_when_the_first_job_comes() -> None:
 
 
 def test_pools_of_their_own_hold_their_whole_budgets() -> None:
-    """Video's leaves no room for another's."""
+    """Video's leaves no room for another's, SDXL's and WAN's find room beside each other."""
     pools = rivals.partition(SHIPPED)
     trace = [job("s", "sdxl", run_s=100), job("v", "video", at=5), job("w", "wan", at=6)]
     outcome = World.of(pools, [device(24)]).run(trace, rivals.collate())
 
-    assert order(outcome) == ["s", "v", "w"]
-    assert [each.started_s for each in outcome.served] == [8, 108 + 1 + 15, 134 + 1 + 4]
+    assert order(outcome) == ["s", "w", "v"]
+    assert [each.started_s for each in outcome.served] == [8, 8 + 4, 108 + 1 + 15]
 
 
 def test_a_seed_is_a_trace() -> None:

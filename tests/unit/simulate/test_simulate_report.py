@@ -75,6 +75,7 @@ def test_json_has_what_the_tables_have() -> None:
     assert row["waits"] == {"jobs": 4, "mean_s": 12.0, "p50_s": 8, "p95_s": 30, "longest_s": 30}
     assert row["classes"]["sdxl fast"]["mean_s"] == 9.0
     assert row["busy_share"] == 0.775
+    assert row["loading_share"] == 0.312
 
 
 def test_tables_are_aligned() -> None:

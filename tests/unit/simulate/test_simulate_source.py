@@ -7,7 +7,7 @@ from virtual_gpu import SHIPPED
 
 from daemon.scheduling.trace import TraceJob, generate
 from daemon.settings import load_settings
-from daemon.simulate_options import SimulateOptions
+from daemon.simulate_options import SimulateOptions, duration_of
 from daemon.simulate_source import arrivals_of, check_source, trace_of
 from daemon.startup import StartupError
 from daemon.traces import Arrival
@@ -89,6 +89,15 @@ def test_how_far_back_is_asked_of_the_database_alone() -> None:
     check_source(SimulateOptions(from_database=True, since=60.0))
     with pytest.raises(StartupError, match="--since goes with --from-database"):
         check_source(SimulateOptions(jobs=3, since=60.0))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(60, "1m"), (5400, "90m"), (7200, "2h"), (86400 * 3, "3d"),
+                             (86400 * 7, "1w"), (86400 * 10, "10d")]
+)  # fmt: skip
+def test_how_far_back_is_said_as_it_was_asked(seconds: float, written: str) -> None:
+    """Or shorter."""
+    assert duration_of(seconds) == written
 
 
 def test_a_database_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
