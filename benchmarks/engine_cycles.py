@@ -23,10 +23,10 @@ from typing import Any
 
 import structlog
 
+from daemon.engine_ports import Engine
 from daemon.engines.pool import EnginePool
 from daemon.engines.process import EngineProcess
 from daemon.engines.surroundings import engine_environment
-from daemon.ports import Engine
 from daemon.telemetry.host import process_memory
 from devstack.models.cache import cache_folder
 from devstack.models.prepare import prepare

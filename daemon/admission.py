@@ -9,8 +9,8 @@ from typing import assert_never
 
 from daemon.admission_hands import Clock, EngineHands, Timer
 from daemon.admitted import Admission
+from daemon.engine_ports import KeptEngine
 from daemon.jobs import JobError
-from daemon.ports import KeptEngine
 from daemon.scheduling.commands import (
     Command,
     LoadModel,
@@ -37,7 +37,7 @@ from daemon.values import (
 
 
 class GpuAdmissions:
-    """Implements `daemon.ports.Admissions` with a scheduler and a pool of engines."""
+    """Implements `daemon.engine_ports.Admissions` with a scheduler and a pool of engines."""
 
     def __init__(self, scheduler: Scheduler, pool: EngineHands, clock: Clock) -> None:
         self._scheduler = scheduler

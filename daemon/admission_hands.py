@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from daemon.ports import Engine, KeptEngine
+from daemon.engine_ports import Engine, KeptEngine
 
 if TYPE_CHECKING:
     from daemon.admission import GpuAdmissions

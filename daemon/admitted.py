@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
+from daemon.engine_ports import AdmittedEngine, Engine, ProgressSink
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import AdmittedEngine, Engine, ProgressSink
 from daemon.scheduling.learning import Measured
 from daemon.values import (
     NO_WAIT,

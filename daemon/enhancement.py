@@ -16,10 +16,10 @@ from typing import Any
 
 import structlog
 
+from daemon.engine_ports import Admissions, AdmittedEngine
 from daemon.job_run import LOADING, WAITING, JobRun, Phase
 from daemon.job_types import Model, Quality
 from daemon.jobs import JobError
-from daemon.ports import Admissions, AdmittedEngine
 from daemon.sections import EnhanceSettings
 from daemon.values import (
     AdmissionRequest,

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from daemon.engine_ports import Admissions
 from daemon.enhancement import Enhancement
 from daemon.job_run import LOADING, WAITING, JobRun, Phase
 from daemon.job_types import JOB_TYPES, JobType
@@ -32,7 +33,7 @@ from daemon.jobs import (
 )
 from daemon.memory_ladder import AS_ASKED, Rung
 from daemon.outcomes import outcome_of_error, outcome_of_interruption
-from daemon.ports import Admissions, ArtifactStore, Holder, ProgressTaker
+from daemon.ports import ArtifactStore, Holder, ProgressTaker
 from daemon.results import noted, result_of
 from daemon.telemetry import context
 from daemon.telemetry.prompts import PROMPTS

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+from daemon.engine_ports import Admissions, AdmittedEngine
 from daemon.job_types import JOB_TYPES
-from daemon.ports import Admissions, AdmittedEngine
 from daemon.values import AdmissionRequest, Demand, Waits
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from daemon.changes import Changes, changes, same_models, without_restart
+from daemon.engine_ports import KeptEngine
 from daemon.log_settings import configure_logs, learn_secrets
-from daemon.ports import KeptEngine
 from daemon.reporting import DaemonReports
 from daemon.scheduling.models import DeviceSpec
 from daemon.server.reports import ModelState, Phase

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import structlog
 
+from daemon.engine_ports import Engine, EngineFactory
 from daemon.engines.inline import InlineEngine
 from daemon.engines.limits import EngineLimits, HealthLimits
 from daemon.engines.options import EngineOptions, of_runner
 from daemon.engines.process import EngineProcess
 from daemon.engines.surroundings import engine_environment
 from daemon.job_types import Model
-from daemon.ports import Engine, EngineFactory
 from daemon.sections import GIB, ModelSettings
 from daemon.settings import Settings
 from handlers.base import ModelSpec

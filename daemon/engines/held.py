@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from enum import Enum, auto
 
-from daemon.ports import Engine
+from daemon.engine_ports import Engine
 from daemon.values import EngineEnd, Loaded
 
 

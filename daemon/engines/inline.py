@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from daemon.engine_ports import ProgressSink
 from daemon.engines.waiting import uninterrupted
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import ProgressSink
 from daemon.values import (
     ArtifactFile,
     EngineEnd,

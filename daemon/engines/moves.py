@@ -2,8 +2,8 @@
 
 import structlog
 
+from daemon.engine_ports import Engine
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import Engine
 from daemon.values import EngineEnd, EngineLostError, Loaded, Loss, Offloaded
 
 _log = structlog.get_logger(__name__)

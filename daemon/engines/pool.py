@@ -21,11 +21,11 @@ from typing import Protocol, Self
 
 import structlog
 
+from daemon.engine_ports import Engine, EngineFactory, KeptEngine
 from daemon.engines import moves
 from daemon.engines.held import Held, Order
 from daemon.engines.memory_back import AtOnce, MemoryBack
 from daemon.jobs import JobError
-from daemon.ports import Engine, EngineFactory, KeptEngine
 from daemon.telemetry import context
 from daemon.values import EngineEnd, Loaded, Offloaded
 

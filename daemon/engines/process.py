@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.engine_ports import ProgressSink
 from daemon.engines import protocol
 from daemon.engines.answers import job_error, loaded_of, offloaded_of, output_of, step_of
 from daemon.engines.lifetime import Lifetime
@@ -20,7 +21,6 @@ from daemon.engines.limits import EngineLimits
 from daemon.engines.waiting import uninterrupted
 from daemon.engines.watch import Watch
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import ProgressSink
 from daemon.values import (
     EngineEnd,
     EngineLostError,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from daemon.engine_ports import Engine
 from daemon.engines.inline import InlineEngine
 from daemon.engines.process import EngineProcess
 from daemon.jobs import ErrorCode, JobError
-from daemon.ports import Engine
 from daemon.values import EngineEnd, EngineLostError, Loss, RunCancelledError, StepReport
 from handlers.base import ModelSpec
 from handlers.params import Limits, resolve

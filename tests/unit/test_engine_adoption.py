@@ -7,7 +7,7 @@ from fake_engine import settled
 from pool_bench import LOADED, bench
 from virtual_gpu import CHAT, VIDEO, request
 
-from daemon.ports import KeptEngine
+from daemon.engine_ports import KeptEngine
 from daemon.values import EngineEnd, Loss
 
 
