@@ -92,7 +92,7 @@ def test_others_memory_moves_nothing_for_ever(
     gpu.advance(2 * CALM_S)
     assert len(gpu.log) == moved, "it goes on moving what nobody can use"
     for lane in gpu.scheduler.snapshot(gpu.now).lanes:
-        assert "by other programs" in lane.why
+        assert "other programs (" in lane.why
     for index in range(len(sizes)):
         gpu.others_use(0, index)
     gpu.finish()

@@ -148,7 +148,9 @@ def test_it_does_not_start_with_less_than_its_run_takes() -> None:
     gpu.submit(request("x", "video", exclusive=True))
     assert started(gpu) == []
     [lane] = gpu.scheduler.snapshot(gpu.now).lanes
-    assert lane.why == "the memory it needs is held by nobody, and 10.0 GB by other programs"
+    assert lane.why == (
+        "the memory it needs is held by other programs (10 GB): 4 GB needed, 1 GB free"
+    )
 
     assert gpu.others_use(5) == [StartRun("x", "video", 0)]
 
