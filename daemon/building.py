@@ -181,7 +181,9 @@ class _Composition:
             wake=self.wake,
         )
 
-    def _queue_teller(self) -> QueueTeller:
+    def _queue_teller(self) -> QueueTeller | None:
+        if not self.settings.live.queued_ends:
+            return None
         return QueueTeller(
             store=self.store,
             worker_id=self.worker.worker_id,

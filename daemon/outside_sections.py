@@ -12,8 +12,10 @@ from daemon.telemetry.prompts import Shown
 
 
 class LiveSettings(Frozen):
-    """What is sent to jobs' owners through Realtime while their jobs run; see `docs/jobs.md`."""
+    """What is sent to jobs' owners through Realtime beside results; see `docs/jobs.md`."""
 
+    queued_ends: bool = True
+    """Tell rows that nobody has claimed when they should end. Each that is told is a message."""
     broadcast: bool = False
     """Send steps, text and previews to jobs' owners."""
     interval_s: Positive = 0.25

@@ -64,7 +64,7 @@ class Parts:
     proof: ProofOfLife
     sweeps: SweepTimer
     foreteller: Foreteller
-    queue_teller: QueueTeller
+    queue_teller: QueueTeller | None
     charging: Charging
     broadcaster: Broadcaster | None
     outside: Outside
@@ -81,7 +81,7 @@ class Parts:
             self.proof.run(),
             self.foreteller.run(),
             self.charging.run(),
-            self.queue_teller.run(),
+            *([self.queue_teller.run()] if self.queue_teller else []),
             *([self.broadcaster.run()] if self.broadcaster else []),
             *self.outside.services(self),
             *(source.run(self._wake_for(source)) for source in self.sources),

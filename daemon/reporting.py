@@ -106,9 +106,7 @@ class DaemonReports:
             queue=self.queue,
             scheduler=self._scheduler(),
             jobs=job_reports(parts) if parts else (),
-            forecast=parts.foreteller.report_of() | {"told_rows": parts.queue_teller.told}
-            if parts
-            else {},
+            forecast=_forecast(parts) if parts else {},
             wakeups=parts.proof.states() if parts else {},
             counters=self._counters(),
         )
@@ -221,3 +219,9 @@ class DaemonReports:
 
 def _age(moment: float | None) -> float | None:
     return None if moment is None else round(time.monotonic() - moment, 3)
+
+
+def _forecast(parts: "Parts") -> dict[str, Any]:
+    """Return what is foretold; `told_rows` is None where queued rows are told nothing."""
+    teller = parts.queue_teller
+    return parts.foreteller.report_of() | {"told_rows": teller.told if teller else None}

@@ -118,3 +118,16 @@ async def test_two_workers_tell_the_same(
         hold.touch()
         for job in running:
             await direct.until(job, "completed")
+
+
+async def test_it_can_be_switched_off(direct: Project, daemon: StartDaemon) -> None:
+    """Where messages are dear; held jobs are told all the same."""
+
+    async def told(worker: Daemon) -> int | None:
+        rows: int | None = (await worker.get("/status"))[1]["forecast"]["told_rows"]
+        return rows
+
+    async with daemon(direct) as worker:
+        assert await told(worker) == 0
+    async with daemon(direct, OURVIDZ_LIVE__QUEUED_ENDS="false") as worker:
+        assert await told(worker) is None
