@@ -1,7 +1,7 @@
 """Claims: a lane's first right to a device, and the choice of who makes room."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.residency import LEAVING, PRESENT, Placement, Residency
@@ -9,8 +9,7 @@ from daemon.scheduling.state import State
 from daemon.scheduling.victims import cheapest, weights
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
+class Claim(NamedTuple):
     """What a lane needs on one device before later lanes get anything that stands in its way.
 
     Attributes:
@@ -52,8 +51,7 @@ STALE_S = 5.0
 depends on beside that, remaining runs and fading arrivals, changes slowly."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A claim that was worked out, and in which state of its device."""
 
     claim: Claim | None
@@ -157,13 +155,13 @@ def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim |
         # What an engine in the host's memory keeps on the device is part of its weights there.
         kept = weights(state, place) if place.residency is Residency.HOST else 0
         spare -= max(0, state.estimates.weights(model) - kept)
-    others = [each for each in here if each is not place]
-    missing = state.need(lane) - spare
-    victims = cheapest(state, lane, place, missing, now)
+    victims = cheapest(state, lane, place, state.need(lane) - spare, now)
     if victims is None:
         return None
     spare += sum([of(victim.model.name) for victim in victims])
-    spare -= sum([ledger.reserved_by(each.model.name) for each in others if each not in victims])
+    for each in here:
+        if each is not place and each not in victims:
+            spare -= ledger.reserved_by(each.model.name)
     spare -= _reserved_with(state, lane, place)
     return Claim(lane, place, tuple(victims), spare)
 

@@ -159,7 +159,9 @@ class Facts:
 
     def quickest_load_s(self, model: str) -> float:
         """Return the seconds that a load of the model takes where it takes the least, from now."""
-        return min([self.load_s(placement) for placement in self.placements_of[model]])
+        if Residency.HOST in [each.residency for each in self.placements_of[model]]:
+            return min(self.durations.restore_s(model), self.durations.load_s(model))
+        return self.durations.load_s(model)
 
     def ever_fits(self, model: str, quality: str) -> bool:
         """Whether a run of this class could be granted on an otherwise empty device."""

@@ -6,7 +6,7 @@ or `STANDS_S` have passed: what else changes, runs that end, changes the answer 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daemon.scheduling.claims import Claim, ClaimBook
 from daemon.scheduling.lanes import Lane
@@ -21,8 +21,7 @@ GROWTH = 1.1
 """Work that has grown by more is judged anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class _No:
+class _No(NamedTuple):
     """An answer, and what it was given for."""
 
     shape: int

@@ -6,8 +6,8 @@ piece the best prefix counts, since nobody has to wait for its tail.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.lanes import Lane, Piece
@@ -121,8 +121,7 @@ def load_order(state: State, lanes: list[Lane]) -> list[Lane]:
     return [lanes[at] for at in order]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
+class _Facts(NamedTuple):
     """What the order of loads depends on, of one model."""
 
     weight: float
@@ -135,11 +134,10 @@ class _Facts:
         model = lane.model.name
         pieces = pieces_of(state, model)
         need = state.estimates.weights(model) + state.need(lane)
-        load_s = state.quickest_load_s(model)
         return cls(
-            sum(piece.weight for piece in pieces),
-            0.0 if state.present(model) else load_s,
-            sum(piece.seconds for piece in pieces) + state.durations.unload_s(model),
+            sum([piece.weight for piece in pieces]),
+            0.0 if state.present(model) else state.quickest_load_s(model),
+            sum([piece.seconds for piece in pieces]) + state.durations.unload_s(model),
             need,
         )
 
