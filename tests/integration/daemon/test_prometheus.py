@@ -129,8 +129,9 @@ class Watched:
 
         await eventually(promised, 60)
 
-    async def tell_the_queue(self, hold: Path) -> None:
+    async def tell_the_queue(self, folder: Path) -> None:
         """Hold a run up until those behind it in the table are told an end; then let all go on."""
+        hold = folder / "hold"
         jobs = [await self.project.insert("video_fast", hold=str(hold)) for _ in range(4)]
 
         async def told() -> bool:
@@ -176,7 +177,7 @@ async def watched(
                     # A series that appears has no rate before its second sight.
                     await found.work()
                     await found.keep_a_promise()
-                    await found.tell_the_queue(folder / "hold")
+                    await found.tell_the_queue(folder)
                     await found.work()
                     yield found
 
