@@ -25,6 +25,8 @@ The model's options may hold
     load_s, load_fail, load_crash       seconds, a message, an exit status of the load
     load_needs                          a file without which the load fails
     load_waits                          a file that the load waits for
+    load_hangs                          the load never ends, and uses nothing
+    load_crawls                         a file that the load waits for, reading a little meanwhile
     load_fault                          a file that the next load takes away, and does what it says:
                                         fail, crash, broken, oom
     close_s                             seconds that the engine takes to let its model go
@@ -33,6 +35,7 @@ The model's options may hold
     offload                             it can be moved to the host's memory
     offload_s, offload_fail             seconds and a message of that move
     restore_s, restore_fail             the same of the way back
+    offload_hangs, restore_hangs        that move never ends, and uses nothing
     savings                             how far its runs can go to save memory, by default 2
 """
 
@@ -42,6 +45,7 @@ import os
 import random
 import struct
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -74,6 +78,9 @@ def load(spec: ModelSpec) -> "FakeRunner":
     time.sleep(float(spec.options.get("load_s", 0)))
     while (awaited := spec.options.get("load_waits")) and not Path(awaited).exists():
         time.sleep(0.01)
+    if spec.options.get("load_hangs"):
+        _hang()
+    _crawl(spec.options.get("load_crawls"))
     if (status := spec.options.get("load_crash")) is not None:
         os._exit(int(status))
     if (message := spec.options.get("load_fail")) is not None:
@@ -83,6 +90,19 @@ def load(spec: ModelSpec) -> "FakeRunner":
     if needed is not None and not Path(needed).exists():
         raise RunError(MODEL_LOAD_FAILED, f"{needed} doesn't exist")
     return FakeRunner(spec)
+
+
+def _hang() -> None:
+    """Wait as for a mount that doesn't answer: only a signal ends it."""
+    threading.Event().wait()
+
+
+def _crawl(path: str | None) -> None:
+    """Go on as slow weights do, until a file exists."""
+    while path is not None and not Path(path).exists():
+        with open("/dev/zero", "rb") as slow:  # noqa: PTH123 -- a device
+            slow.read(2**20)
+        time.sleep(0.1)
 
 
 def _strike(path: str | None) -> None:
@@ -138,6 +158,8 @@ class FakeRunner:
         self._move("restore")
 
     def _move(self, name: str) -> None:
+        if self._spec.options.get(f"{name}_hangs"):
+            _hang()
         time.sleep(float(self._spec.options.get(f"{name}_s", 0)))
         if (message := self._spec.options.get(f"{name}_fail")) is not None:
             raise RuntimeError(str(message))

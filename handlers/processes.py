@@ -4,8 +4,11 @@ import contextlib
 import os
 from pathlib import Path
 
-_PROC = Path("/proc")
-_DEAD_STATES = frozenset("ZX")
+PROC = Path("/proc")
+DEAD_STATES = frozenset((b"Z", b"X"))
+STAT_STATE, STAT_PARENT, STAT_GROUP = 0, 1, 2
+"""Places among `stat_fields`."""
+
 _RESET_PEAK = "5"
 _KIB = 1024
 
@@ -16,17 +19,21 @@ def members(group: int) -> list[int]:
     Dead ones that nobody has reaped yet (orphans in a container without an init) don't count:
     they hold no memory.
     """
-    if not _PROC.is_dir():
+    if not PROC.is_dir():
         return _exists(group)
     found = []
-    for entry in _PROC.iterdir():
+    for entry in PROC.iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, IndexError):
-                # The name in parentheses may hold anything; state and group follow it.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[2]) == group and fields[0] not in _DEAD_STATES:
+                fields = stat_fields((entry / "stat").read_bytes())
+                if int(fields[STAT_GROUP]) == group and fields[STAT_STATE] not in DEAD_STATES:
                     found.append(int(entry.name))
     return found
+
+
+def stat_fields(stat: bytes) -> list[bytes]:
+    """Return what follows the name in a process's `stat`: that may hold anything, `)` too."""
+    return stat.rpartition(b")")[2].split()
 
 
 def _exists(group: int) -> list[int]:
@@ -42,7 +49,7 @@ def _exists(group: int) -> list[int]:
 def resident(process: int, name: str = "VmRSS") -> int:
     """Return a figure of a process's status in bytes; 0 where there is none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in (_PROC / str(process) / "status").read_text().splitlines():
+        for line in (PROC / str(process) / "status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * _KIB
     return 0
@@ -51,4 +58,4 @@ def resident(process: int, name: str = "VmRSS") -> int:
 def reset_peak(process: int) -> None:
     """Have a process's peak, `VmHWM`, begin anew; a container may forbid it."""
     with contextlib.suppress(OSError):
-        (_PROC / str(process) / "clear_refs").write_text(_RESET_PEAK)
+        (PROC / str(process) / "clear_refs").write_text(_RESET_PEAK)

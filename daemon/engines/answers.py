@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 from daemon.engines import protocol
+from daemon.engines.figures import MOST_BYTES
 from daemon.jobs import ErrorCode, JobError
 from daemon.values import (
     ArtifactFile,
@@ -74,7 +75,7 @@ def step_of(step: protocol.Step) -> StepReport:
 
 
 def _believed(n_bytes: int | None) -> int | None:
-    return n_bytes if n_bytes is not None and 0 <= n_bytes <= protocol.MOST_BYTES else None
+    return n_bytes if n_bytes is not None and 0 <= n_bytes <= MOST_BYTES else None
 
 
 def _believed_seconds(timings: Mapping[str, float]) -> Mapping[str, float]:

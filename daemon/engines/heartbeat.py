@@ -6,7 +6,8 @@ The wait before the first step and the one after the last (decoding, encoding) a
 
 The engine as a whole is taken for hung when it answers no ping: then its event loop doesn't run,
 as when a library holds the interpreter, or somebody has stopped the process. While weights come or
-go it has more time for that: libraries are imported, and memory is pinned.
+go it has more time for that: libraries are imported, and memory is pinned. A move of weights whose
+thread is stuck leaves the loop alone: it is taken for hung when nothing is done (`stillness`).
 
 All moments are seconds of one monotonic clock. When the watcher itself was late, all of the daemon
 may have stood still, and what the engine had sent meanwhile isn't read yet: that time is forgiven,
@@ -15,7 +16,9 @@ whichever comes first after it, the watcher's look or a step that had waited to 
 
 from dataclasses import dataclass
 
+from daemon.engines.figures import Activity
 from daemon.engines.limits import HealthLimits
+from daemon.engines.stillness import Stillness
 
 
 @dataclass(slots=True)
@@ -39,8 +42,8 @@ class Heartbeats:
         self._longest_s: dict[str, float] = {}
         self._looked_s = now
         self._pinged_s = now
-        self.moving = False
-        """Weights come or go."""
+        self._move: Stillness | None = None
+        """While weights come or go."""
         self._asked_s: float | None = None
         """When the first ping was sent that nothing was heard after."""
 
@@ -62,6 +65,20 @@ class Heartbeats:
         if (run := self._runs.pop(run_id, None)) is not None:
             self._close_gap(run, now)
 
+    def move_begun(self, deed: str) -> None:
+        """Note that weights begin to come or go; `deed` is what that is called."""
+        self._move = Stillness(deed, self._limits)
+
+    def move_ended(self) -> None:
+        """Note that the weights are where they are wanted."""
+        self._move = None
+
+    def measured(self, activity: Activity, now: float) -> None:
+        """Note what the engine has done so far; of interest while weights move."""
+        self._forgive(now)
+        if self._move is not None:
+            self._move.measured(activity, now)
+
     def heard(self) -> None:
         """Note that anything came from the engine: its event loop runs."""
         self._asked_s = None
@@ -80,10 +97,12 @@ class Heartbeats:
         self._forgive(now)
         self._looked_s = now
         stalest = min(self._runs.values(), key=lambda run: run.beat_s, default=None)
-        within_s = self._limits.ping_within_s * (MOVING_FACTOR if self.moving else 1)
+        within_s = self._limits.ping_within_s * (MOVING_FACTOR if self._move else 1)
         if self._asked_s is not None and now - self._asked_s >= within_s:
             silence = f"it answered no ping for {now - self._asked_s:.4g} s"
             return silence if stalest is None else f"{silence}, and {_words(stalest, now)}"
+        if self._move is not None and (still := self._move.why()) is not None:
+            return still
         for run in self._runs.values():
             if now - run.beat_s >= self._patience_s(run.handler):
                 return _words(run, now)
@@ -103,6 +122,8 @@ class Heartbeats:
         if late_s <= 0:
             return
         self._looked_s += late_s
+        if self._move is not None:
+            self._move.forgive(late_s)
         for run in self._runs.values():
             run.beat_s += late_s
         if self._asked_s is not None:

@@ -8,7 +8,8 @@ class HealthLimits:
     """When an engine is taken for hung.
 
     Attributes:
-        hang_floor_s: no run is hung before so long without a step.
+        hang_floor_s: no run is hung before so long without a step, and no move of weights before
+            the engine did nothing at all for so long.
         hang_factor: nor before so many times its handler's longest gap between two steps.
         ping_every_s: between two pings.
         ping_within_s: in which a ping must be answered; five times as long while weights move.

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from daemon.engines import protocol
+from daemon.engines.activity import ActivityMeter
 from daemon.engines.losses import EXIT_BROKEN
 from daemon.engines.outbox import Outbox
 from daemon.engines.telling import lines_of_run, log_failure
@@ -39,6 +40,8 @@ class ModelSide:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._meter = Meter()
+        self._activity = ActivityMeter()
+        self._moving = False
         self._spec: ModelSpec | None = None
         self._runner: Runner | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -73,7 +76,8 @@ class ModelSide:
         """Post the answer to a ping."""
         # Who looks in mid-load takes half of the engine's processes on a device for all of them.
         held_bytes = 0 if self._runner is None else self._meter.held()
-        self._outbox.post(protocol.Pong(number, held_bytes))
+        activity = self._activity.measure() if self._moving else None
+        self._outbox.post(protocol.Pong(number, held_bytes, activity))
 
     async def close(self) -> None:
         """Stop the runs at their next step and let the model go."""
@@ -93,7 +97,9 @@ class ModelSide:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _answer(self, move: Callable[[], protocol.FromEngine]) -> None:
+        self._moving = True
         answer = await self._in_thread(move)
+        self._moving = False
         if isinstance(answer, protocol.Fatal):
             await self._give_up(answer)
         self._outbox.post(answer)

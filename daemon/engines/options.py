@@ -14,7 +14,8 @@ class EngineOptions(BaseModel):
     Attributes:
         load_timeout_s: seconds to start and load, and for weights to move to the host or back.
         cancel_timeout_s: seconds in which a cancelled run must stop, else the engine is killed.
-        hang_floor_s: no run is taken for hung before so many seconds without a step.
+        hang_floor_s: no run is taken for hung before so many seconds without a step, and no load or
+            move before its engine did nothing at all for so long.
         hang_factor: nor before so many times its handler's longest gap between two steps.
         ping_every_s: seconds between two pings of an engine.
         ping_within_s: seconds in which it must answer one, else it is killed; five times as many

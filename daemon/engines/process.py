@@ -188,7 +188,7 @@ class EngineProcess:
 
     async def _move_end(self, deed: str, moved: "asyncio.Future[_MoveEnd | None]") -> _MoveEnd:
         """Wait for weights to be where they are wanted; a failure ends the process."""
-        self._watch.moving(True)
+        self._watch.move_begun(deed)
         try:
             async with asyncio.timeout(self._limits.load_s):
                 answer = await asyncio.shield(moved)
@@ -207,7 +207,7 @@ class EngineProcess:
             raise job_error(answer)
         if answer is None:
             raise self._lost()
-        self._watch.moving(False)
+        self._watch.move_ended()
         return answer
 
     def _loaded(self, answer: _MoveEnd) -> Loaded:
@@ -252,7 +252,8 @@ class EngineProcess:
                 self._report(message)
             case protocol.Fatal(cause=cause, poisoned=poisoned):
                 self._lifetime.ends_itself(Loss.POISONED if poisoned else Loss.CRASHED, cause)
-            case protocol.Pong(number=number):
+            case protocol.Pong(number=number, activity=activity):
+                self._watch.measured(activity)
                 _answer(self._pings.get(number), message)
             case protocol.Done() | protocol.RunFailed() | protocol.RunCancelled():
                 open_run = self._runs.get(message.run_id)

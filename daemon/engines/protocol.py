@@ -23,26 +23,17 @@ that an engine can stand elsewhere.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from handlers.base import Saving
+from daemon.engines.figures import Activity, Held, Savings, Seconds
 
 MAX_FRAME_BYTES = 512 * 2**20
 """The longest body; a longer one means a fault, not a film."""
 
-MOST_BYTES = 2**50
-"""More memory than any host has: whoever tells of it, or of less than none, can't be believed."""
-
 PROTOCOL_VERSION = 4
 _LENGTH_BYTES = 4
-
-Held = Annotated[int, msgspec.Meta(ge=0, le=MOST_BYTES)]
-"""Bytes that the ledgers count with."""
-
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-Savings = Annotated[int, msgspec.Meta(ge=0, le=int(max(Saving)))]
 
 
 class ProtocolError(Exception):
@@ -205,10 +196,14 @@ class Fatal(msgspec.Struct, frozen=True, tag="fatal"):
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
-    """The engine lives; `memory_bytes` is what it holds now beyond an empty process."""
+    """The engine lives; `memory_bytes` is what it holds now beyond an empty process.
+
+    `activity` comes while weights move; None: they don't, or it couldn't be measured.
+    """
 
     number: int
     memory_bytes: int
+    activity: Activity | None = None
 
 
 FromDaemon = Load | Run | Cancel | Offload | Restore | Shutdown | Ping

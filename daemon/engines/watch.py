@@ -6,6 +6,7 @@ It works by timers and not by a task of its own, so that nothing is left to be a
 import asyncio
 from collections.abc import Callable
 
+from daemon.engines.figures import Activity
 from daemon.engines.heartbeat import Heartbeats
 from daemon.engines.limits import HealthLimits
 
@@ -39,10 +40,20 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def moving(self, moving: bool) -> None:
-        """Note whether weights come or go."""
+    def move_begun(self, deed: str) -> None:
+        """Note that weights begin to come or go."""
         if self._beats is not None:
-            self._beats.moving = moving
+            self._beats.move_begun(deed)
+
+    def move_ended(self) -> None:
+        """Note that weights are where they are wanted."""
+        if self._beats is not None:
+            self._beats.move_ended()
+
+    def measured(self, activity: Activity | None) -> None:
+        """Note what the engine has done so far, if it says so."""
+        if self._beats is not None and activity is not None:
+            self._beats.measured(activity, _now())
 
     def begun(self, run_id: str, handler: str) -> None:
         """Note the beginning of a run."""

@@ -71,6 +71,26 @@ async def test_an_offload_that_tells_nonsense_costs_the_engine(
     assert (await engine.ended()).loss is Loss.CRASHED
 
 
+@pytest.mark.parametrize(
+    "figure",
+    [{"processor_s": NAN}, {"processor_s": -1.0}, {"processor_s": float("inf")},
+     {"io_bytes": -1}, {"io_bytes": 2**63}, {"faults": -1}],
+)  # fmt: skip
+async def test_a_load_that_tells_nonsense_of_its_doings_costs_the_engine(
+    figure: dict[str, Any], rogue: MakeRogue
+) -> None:
+    """It could keep a stuck load alive for ever, or end a good one."""
+    done = {"processor_s": 1.0, "io_bytes": 1, "faults": 1, **figure}
+    pong = {"type": "pong", "number": 1, "memory_bytes": 0, "activity": done}
+    limits = EngineLimits(health=HealthLimits(ping_every_s=0.1))
+    engine = rogue({"ping": [pong]}, limits=limits)
+
+    with pytest.raises(EngineLostError, match=f"isn't a message.*{next(iter(figure))}"):
+        await engine.load()
+
+    assert (await engine.ended()).loss is Loss.CRASHED
+
+
 async def test_a_run_that_measures_nonsense_is_a_run_that_measured_nothing(
     rogue: MakeRogue,
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.engines.figures import Activity
 from daemon.engines.protocol import (
     Cancel,
     Done,
@@ -42,6 +43,7 @@ JSON = st.recursive(
 FIELDS = st.dictionaries(st.text(), JSON, max_size=3)
 FILES = st.lists(st.builds(File, st.text(), st.text(), st.text(), st.binary()), max_size=3)
 SECONDS = st.floats(0, 1e9)
+ACTIVITIES = st.builds(Activity, st.floats(0, 1e12), st.integers(0, 2**62), st.integers(0, 2**62))
 
 FROM_ENGINE = st.one_of(
     st.builds(Hello),
@@ -54,7 +56,7 @@ FROM_ENGINE = st.one_of(
     st.builds(RunFailed, st.text(), st.text(), st.text()),
     st.builds(RunCancelled, st.text()),
     st.builds(Fatal, st.text()),
-    st.builds(Pong, st.integers(0, 2**40), st.integers(0, 2**40)),
+    st.builds(Pong, st.integers(0, 2**40), st.integers(0, 2**40), st.none() | ACTIVITIES),
 )
 FROM_DAEMON = st.one_of(
     st.builds(

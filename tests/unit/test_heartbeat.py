@@ -120,14 +120,14 @@ def test_an_unanswered_ping_is_a_hang() -> None:
 def test_a_ping_may_wait_longer_while_weights_move() -> None:
     """Imports hold the interpreter; a stopped process must not hold up others' loads for long."""
     engine = Watched(pongs=False)
-    engine.beats.moving = True
+    engine.beats.move_begun("load")
     assert engine.until(309) is None
     assert engine.until(1) == "it answered no ping for 300 s"
 
     engine = Watched(pongs=False)
-    engine.beats.moving = True
+    engine.beats.move_begun("load")
     assert engine.until(200) is None
-    engine.beats.moving = False
+    engine.beats.move_ended()
     engine.beats.heard()
     assert engine.until(71) == "it answered no ping for 60 s"
 

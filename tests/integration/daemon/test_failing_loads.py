@@ -1,5 +1,6 @@
 """Loads that fail under whole daemons: what is the model's fault, what isn't, and who pays."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -75,6 +76,52 @@ async def test_an_engine_that_is_stopped_in_a_load_holds_up_nobody_for_long(
 
         assert "loss=hung" in worker.log
         assert engine not in worker.engines()
+
+
+async def test_a_load_that_stands_still_makes_room_for_others(
+    direct: Project, daemon: StartDaemon
+) -> None:
+    """Its engine answers pings, and does nothing: two of them, then another model may load."""
+    stuck = {"LOAD_HANGS": "true", "HANG_FLOOR_S": "3", "PING_EVERY_S": "0.5"}
+    async with daemon(direct, **{OPTIONS + name: value for name, value in stuck.items()}) as worker:
+        job = await direct.insert("sdxl_image_fast")
+        await eventually(worker.engines)
+        other = await direct.insert("wan_image_fast")
+        row = await direct.until(other, "completed")
+        assert row["attempts"] == 1
+        row = await direct.until(job, "failed")
+
+        assert (row["error_code"], row["attempts"]) == ("MODEL_LOAD_FAILED", 1)
+        assert "the sdxl engine hung and was killed: its load stood still for" in row["error"]
+        metrics = await worker.metrics()
+        # The second one's end is a failed load.
+        assert metrics['ourvidz_engine_deaths_total{loss="hung",model="sdxl"}'] == 1
+        assert worker.log.count("engine lost while loading: another one is tried") == 1
+        [back_off] = (await worker.get("/status"))[1]["scheduler"]["back_offs"]
+        assert (back_off["model"], back_off["failures"]) == ("sdxl", 1)
+        lines = worker.log.splitlines()
+        loads = [line for line in lines if "model loading" in line or "model load failed" in line]
+        assert ["model=wan" in line for line in loads] == [False] * (len(loads) - 1) + [True]
+        await direct.assert_nothing_held()
+
+
+async def test_a_slow_load_is_no_hung_one(
+    direct: Project, daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """It reads a little all the time, far longer than a load may stand still."""
+    there = tmp_path / "there"
+    slow = {"LOAD_CRAWLS": str(there), "HANG_FLOOR_S": "3", "PING_EVERY_S": "0.5"}
+    async with daemon(direct, **{OPTIONS + name: value for name, value in slow.items()}) as worker:
+        job = await direct.insert("sdxl_image_fast")
+        [engine] = await eventually(worker.engines)
+        # A machine that is slow meanwhile proves less, and breaks nothing.
+        await asyncio.sleep(8)
+        assert worker.engines() == [engine]
+        there.touch()
+        row = await direct.until(job, "completed")
+
+        assert row["attempts"] == 1
+        assert "loss=hung" not in worker.log
 
 
 async def test_a_model_whose_engines_end_in_every_load_has_failed(
