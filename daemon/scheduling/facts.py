@@ -63,7 +63,8 @@ class Facts:
         }
         self.warm_on: dict[int, list[Placement]] = {device: [] for device in self.ledgers}
         """Of each device the placements that aren't cold: those that anything can be asked of."""
-        self._present: set[str] = set()
+        self.present_of: dict[str, list[Placement]] = {name: [] for name in self.models}
+        """Of each model the placements on which it is loaded, or being loaded."""
         self._open_lanes()
         self.arrivals = {name: ArrivalRate() for name in self.models}
         self.back_offs = {name: BackOff() for name in self.models}
@@ -143,7 +144,7 @@ class Facts:
 
     def present(self, model: str) -> bool:
         """Whether the model is loaded, or being loaded, on any device."""
-        return model in self._present
+        return bool(self.present_of[model])
 
     def resident(self, model: str) -> bool:
         """Whether the model is loaded on any device."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from daemon.scheduling.claims import Claim
 from daemon.scheduling.commands import LoadModel, StartRun
 from daemon.scheduling.lanes import Lane
-from daemon.scheduling.residency import AWAY, PRESENT, Placement, Residency
+from daemon.scheduling.residency import AWAY, Placement, Residency
 from daemon.scheduling.room import lacks_only_bytes
 from daemon.scheduling.state import State
 from daemon.scheduling.worth import piece_of
@@ -14,7 +14,7 @@ from daemon.scheduling.worth import piece_of
 def start(state: State, lane: Lane, claims: Mapping[int, Claim]) -> StartRun | None:
     """Start the lane's next request on the least busy placement that may take it."""
     best: Placement | None = None
-    for place in state.placements_of[lane.model.name]:
+    for place in state.present_of[lane.model.name]:
         if place.residency is not Residency.RESIDENT or (best and place.runs >= best.runs):
             continue
         claim = claims.get(place.device)
@@ -73,7 +73,7 @@ def is_behind(state: State, lane: Lane) -> bool:
 
 def lacks_more_than_slots(state: State, lane: Lane) -> bool:
     """Whether the model is nowhere, not even on its way, or only where bytes are missing."""
-    for place in state.placements_of[lane.model.name]:
-        if place.residency in PRESENT and not lacks_only_bytes(state, lane, place):
+    for place in state.present_of[lane.model.name]:  # noqa: SIM110  asked of every lane each time
+        if not lacks_only_bytes(state, lane, place):
             return False
     return True

@@ -41,8 +41,8 @@ class State(Facts):
         self.changed(device)
         here = self.placements_on[device]
         self.warm_on[device] = [each for each in here if each.residency is not Residency.COLD]
-        warm = [each for some in self.warm_on.values() for each in some]
-        self._present = {each.model.name for each in warm if each.residency in PRESENT}
+        for name, places in self.placements_of.items():
+            self.present_of[name] = [each for each in places if each.residency in PRESENT]
         self.shapes[device] += 1
         self.shape += 1
 

@@ -18,62 +18,70 @@ def cheapest(
     if missing <= 0:
         return []
     ledger, held, smallest = state.ledgers[place.device], 0, missing
-    here: list[Placement] = []
-    host: list[Placement] = []
+    here: list[Sized] = []
+    host: list[Sized] = []
     for each in state.warm_on[place.device]:
         if each is place or each.residency not in HOLDING:
             continue
         n_bytes = ledger.weights_of(each.model.name)
-        (host if each.residency is Residency.HOST else here).append(each)
+        (host if each.residency is Residency.HOST else here).append((each, n_bytes))
         held, smallest = held + n_bytes, min(smallest, n_bytes)
     if held < missing:
         return None
     if len(here) < 2 or held - smallest < missing:  # noqa: PLR2004  there is nothing to choose
-        return fewest(state, [*here, *host], missing)
-    missed = {id(each): _missed(state, each, now) for each in here}
+        return fewest([*here, *host], missing)
+    missed = {id(each): _missed(state, each, n_bytes, now) for each, n_bytes in here}
 
-    def least_busy(each: Placement) -> tuple[float, ...]:
+    def least_busy(sized: Sized) -> tuple[float, ...]:
         """Not loading, fewest runs, nobody waits, least missed.
 
         Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
         """
+        each = sized[0]
         waited_for = not each.runs and state.has_work(each.model.name)
         loading = each.residency is Residency.LOADING
         return (loading, each.runs, waited_for, missed[id(each)], each.idle_since_s)
 
-    def least_missed(each: Placement) -> tuple[float, ...]:
+    def least_missed(sized: Sized) -> tuple[float, ...]:
+        each = sized[0]
         return (each.residency is Residency.LOADING, missed[id(each)], each.idle_since_s)
 
-    first = fewest(state, [*sorted(here, key=least_busy), *host], missing)
-    other = fewest(state, [*sorted(here, key=least_missed), *host], missing)
+    first = fewest([*sorted(here, key=least_busy), *host], missing)
+    other = fewest([*sorted(here, key=least_missed), *host], missing)
     if set(map(id, first)) == set(map(id, other)):
         return first
     return min((first, other), key=lambda victims: _loss(state, lane, place, victims, now))
 
 
-def _missed(state: State, placement: Placement, now: float) -> float:
+Sized = tuple[Placement, int]
+"""A placement, and the bytes that would be free without it."""
+
+
+def _missed(state: State, placement: Placement, n_bytes: int, now: float) -> float:
     """Return the seconds of loading that are to be expected again, for the bytes."""
     again = state.arrivals[placement.model.name].per_second(now) * back_s(state, placement)
-    return again / max(1, weights(state, placement))
+    return again / max(1, n_bytes)
 
 
-def fewest(state: State, candidates: Sequence[Placement], missing: int) -> list[Placement]:
+def fewest(candidates: Sequence[Sized], missing: int) -> list[Placement]:
     """Return few of the candidates, the first ones first, that hold `missing` bytes of weights.
 
     All of them hold so many.
     """
-    chosen: list[Placement] = []
+    chosen: list[Sized] = []
     for candidate in candidates:
         if missing <= 0:
             break
         chosen.append(candidate)
-        missing -= weights(state, candidate)
-    for candidate in tuple(chosen):
-        # An early small one may have become unnecessary by a later large one.
-        if missing + weights(state, candidate) <= 0:
-            missing += weights(state, candidate)
-            chosen.remove(candidate)
-    return chosen
+        missing -= candidate[1]
+    # An early small one may have become unnecessary by a later large one.
+    needed = []
+    for each, n_bytes in chosen:
+        if missing + n_bytes <= 0:
+            missing += n_bytes
+        else:
+            needed.append(each)
+    return needed
 
 
 def weights(state: State, placement: Placement) -> int:

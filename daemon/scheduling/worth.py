@@ -114,7 +114,10 @@ def load_order(state: State, lanes: list[Lane]) -> list[Lane]:
     largest = max([ledger.usable_bytes for ledger in state.ledgers.values()])
     gains = [0.0] * len(lanes)
     for (one, own), (two, other) in combinations(enumerate(facts), 2):
-        gain = own.weight * other.delay_s(own, largest) - other.weight * own.delay_s(other, largest)
+        if own.n_bytes + other.n_bytes <= largest:
+            gain = own.weight * other.load_s - other.weight * own.load_s
+        else:
+            gain = own.weight * other.whole_s - other.weight * own.whole_s
         gains[one] += gain
         gains[two] -= gain
     order = sorted(range(len(lanes)), key=gains.__getitem__, reverse=True)
@@ -126,7 +129,9 @@ class _Facts(NamedTuple):
 
     weight: float
     load_s: float
-    work_s: float
+    """What others wait who fit beside it, if it goes first."""
+    whole_s: float
+    """What others wait who don't: for its work too."""
     n_bytes: int
 
     @classmethod
@@ -134,14 +139,6 @@ class _Facts(NamedTuple):
         model = lane.model.name
         pieces = pieces_of(state, model)
         need = state.estimates.weights(model) + state.need(lane)
-        return cls(
-            sum([piece.weight for piece in pieces]),
-            0.0 if state.present(model) else state.quickest_load_s(model),
-            sum([piece.seconds for piece in pieces]) + state.durations.unload_s(model),
-            need,
-        )
-
-    def delay_s(self, other: "_Facts", largest: int) -> float:
-        """Return how long `other` waits if this one goes first."""
-        fits = self.n_bytes + other.n_bytes <= largest
-        return self.load_s if fits else self.load_s + self.work_s
+        load_s = 0.0 if state.present(model) else state.quickest_load_s(model)
+        work_s = sum([piece.seconds for piece in pieces]) + state.durations.unload_s(model)
+        return cls(sum([piece.weight for piece in pieces]), load_s, load_s + work_s, need)
