@@ -94,10 +94,12 @@ class ClaimBook:
             places, present = [place for place in places if place not in present], []
         on = self._roughly_on if rough else self._on
         for choice in (present, [place for place in places if place not in present]):
-            found = [on(state, lane, place, now) for place in choice]
-            best = min((claim for claim in found if claim is not None), key=_cost, default=None)
-            if best is not None or state.back_offs[model].active(now):
-                return best
+            claims_there = [on(state, lane, place, now) for place in choice]
+            found = [claim for claim in claims_there if claim is not None]
+            if found:
+                return min(found, key=_cost) if len(found) > 1 else found[0]
+            if state.back_offs[model].active(now):  # 3
+                return None
         return None
 
     def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:

@@ -58,13 +58,11 @@ def is_worth(state: State, claim: Claim) -> bool:
     set_up_s = 0.0
     if claim.placement.residency in AWAY:
         set_up_s += state.load_s(claim.placement)
-    busy = any(place.runs for place in state.warm_on[device])
     for victim in claim.victims:
-        name = victim.model.name
-        if busy and not victim.served and state.has_work(name):
-            return False
         set_up_s += leave_s(state, victim)
-        if state.has_work(name):
+        if state.has_work(victim.model.name):
+            if not victim.served and _busy(state, device):
+                return False
             set_up_s += back_s(state, victim) + state.durations.unload_s(model)
     gained = best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model))
     free = _free_after_runs(state, device)
@@ -74,6 +72,10 @@ def is_worth(state: State, claim: Claim) -> bool:
             if gained <= 0:
                 return False
     return True
+
+
+def _busy(state: State, device: int) -> bool:
+    return any(place.runs for place in state.warm_on[device])
 
 
 def _free_after_runs(state: State, device: int) -> int:
@@ -136,9 +138,11 @@ class _Facts(NamedTuple):
 
     @classmethod
     def of(cls, state: State, lane: Lane) -> "_Facts":
-        model = lane.model.name
-        pieces = pieces_of(state, model)
+        model, weight, work_s = lane.model.name, 0.0, 0.0
+        for piece in pieces_of(state, model):
+            weight += piece.weight
+            work_s += piece.seconds
         need = state.estimates.weights(model) + state.need(lane)
         load_s = 0.0 if state.present(model) else state.quickest_load_s(model)
-        work_s = sum([piece.seconds for piece in pieces]) + state.durations.unload_s(model)
-        return cls(sum([piece.weight for piece in pieces]), load_s, load_s + work_s, need)
+        whole_s = load_s + (work_s + state.durations.unload_s(model))
+        return cls(weight, load_s, whole_s, need)
