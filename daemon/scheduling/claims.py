@@ -1,6 +1,6 @@
 """Claims: a lane's first right to a device, and the choice of who makes room."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from daemon.scheduling.lanes import Lane
@@ -69,6 +69,8 @@ class ClaimBook:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Lane, int], _Found] = {}
+        self._chosen: dict[Lane, int] = {}
+        """The device of each lane's last claim, where there was a choice."""
 
     def best(
         self,
@@ -97,10 +99,27 @@ class ClaimBook:
             claims_there = [on(state, lane, place, now) for place in choice]
             found = [claim for claim in claims_there if claim is not None]
             if found:
-                return min(found, key=_cost) if len(found) > 1 else found[0]
+                return self._cheapest(lane, found) if len(found) > 1 else found[0]
             if state.back_offs[model].active(now):  # 3
                 return None
         return None
+
+    def _cheapest(self, lane: Lane, found: Sequence[Claim]) -> Claim:
+        """Choose a device: fewest runs to wait for, fewest evictions, the last one, most bytes.
+
+        Bytes alone are no reason to change. With whatever loads where others leave, two claims
+        would change places, have it evicted, and change back, until what they wait for is there.
+        """
+        last = self._chosen.get(lane)
+
+        def cost(claim: Claim) -> tuple[int, int, bool, int]:
+            runs = sum([victim.runs for victim in claim.victims])
+            device = claim.placement.device
+            return (runs, len(claim.victims), device != last, -claim.spare_bytes)
+
+        best = min(found, key=cost)
+        self._chosen[lane] = best.placement.device
+        return best
 
     def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
         device = place.device
@@ -124,19 +143,6 @@ class ClaimBook:
         ):
             return kept.claim
         return self._on(state, lane, place, now)
-
-
-def _cost(claim: Claim) -> tuple[int, int, int]:
-    """Order claims: fewest runs to wait for, fewest evictions, most bytes left.
-
-    Where the model is already, bytes that are left over don't matter, or a claim would change
-    devices with whatever loads there, and others would load and go in turn.
-    """
-    runs = sum([victim.runs for victim in claim.victims])
-    spare = claim.spare_bytes
-    if claim.placement.residency in PRESENT:
-        spare = min(0, spare)
-    return (runs, len(claim.victims), -spare)
 
 
 def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim | None:

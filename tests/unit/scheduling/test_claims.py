@@ -1,0 +1,41 @@
+"""Claims keep to their devices: whatever loads meanwhile, nobody's model comes and goes for it."""
+
+from virtual_gpu import ALL, GIB, device, request
+
+from daemon.scheduling.commands import LoadModel, OffloadModel, StartRun
+from daemon.scheduling.scheduler import Scheduler
+from daemon.values import Loaded, Offloaded
+
+
+def scheduler() -> Scheduler:
+    """Two devices on which engines have just died: their bytes come back later."""
+    one = Scheduler(ALL, [device(22, 0), device(24, 1)], max_pass_over_s=60, host_bytes=64 * GIB)
+    held = {("video", 0): 19.2, ("wan", 1): 2.8, ("sdxl", 1): 6.6}
+    one.adopt([(*place, Loaded(int(gb * GIB), 0.0)) for place, gb in held.items()], 0)
+    for place in held:
+        one.engine_lost(*place, 0)
+    return one
+
+
+def test_two_claims_do_not_change_places_for_ever() -> None:
+    """Both wait for bytes that are coming; a third model loads beside one of them, and works."""
+    one = scheduler()
+    one.submit(request("w", "wan", "high", interactive=True, at=1), 0)
+    one.submit(request("v", "video", "high", interactive=True, at=2), 0)
+    commands = one.submit(request("c", "chat", at=3), 0)
+
+    loads = 0
+    while commands and not any(isinstance(each, StartRun) for each in commands):
+        told, commands = commands, []
+        for each in told:
+            match each:
+                case LoadModel(model, index):
+                    loads += 1
+                    weights = Loaded(one.state.estimates.weights(model), 0.0, offloads=True)
+                    commands += one.load_done(model, index, weights, 0)
+                case OffloadModel(model, index):
+                    moved = Offloaded(0, one.state.host.held_by(model, index), 0.0)
+                    commands += one.offload_done(model, index, moved, 0)
+        assert loads < 5, "it goes on moving what nobody can use"
+
+    assert loads >= 1
