@@ -111,13 +111,16 @@ class ClaimBook:
         would change places, have it evicted, and change back, until what they wait for is there.
         """
         last = self._chosen.get(lane)
-
-        def cost(claim: Claim) -> tuple[int, int, bool, int]:
-            runs = sum([victim.runs for victim in claim.victims])
-            device = claim.placement.device
-            return (runs, len(claim.victims), device != last, -claim.spare_bytes)
-
-        best = min(found, key=cost)
+        costs = [
+            (
+                sum([victim.runs for victim in claim.victims]),
+                len(claim.victims),
+                claim.placement.device != last,
+                -claim.spare_bytes,
+            )
+            for claim in found
+        ]
+        best = found[costs.index(min(costs))]
         self._chosen[lane] = best.placement.device
         return best
 
