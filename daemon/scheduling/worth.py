@@ -51,7 +51,7 @@ def is_worth(state: State, claim: Claim) -> bool:
 
     Its seconds are those of the switch and of its work, and of the switch back to each victim
     that still has work. The time until the victims' runs have ended counts for neither side.
-    While anything runs on the device, a model that was loaded for work that still waits stays:
+    A model that was loaded for work that still waits stays until it has served some of it:
     two could undo each other's loads for ever.
     """
     model, device = claim.placement.model.name, claim.placement.device
@@ -61,7 +61,7 @@ def is_worth(state: State, claim: Claim) -> bool:
     for victim in claim.victims:
         set_up_s += leave_s(state, victim)
         if state.has_work(victim.model.name):
-            if not victim.served and _busy(state, device):
+            if not victim.served:
                 return False
             set_up_s += back_s(state, victim) + state.durations.unload_s(model)
     gained = best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model))
@@ -72,10 +72,6 @@ def is_worth(state: State, claim: Claim) -> bool:
             if gained <= 0:
                 return False
     return True
-
-
-def _busy(state: State, device: int) -> bool:
-    return any(place.runs for place in state.warm_on[device])
 
 
 def _free_after_runs(state: State, device: int) -> int:
