@@ -22,6 +22,7 @@ def load(state: State, model: str, device: int, now: float) -> None:
     state.loading.add(device)
     _changed(state, placement, now)
     placement.restoring = restoring
+    placement.in_vain = placement.load_number > 0 and placement.served == 0
     placement.load_number += 1
     placement.served = 0
     _charge(state, placement)

@@ -99,6 +99,8 @@ class Placement:
     runs_by_quality: dict[str, int] = field(default_factory=dict)
     served: int = 0
     """Runs that were started since the load."""
+    in_vain: bool = False
+    """None was started after the load before that one."""
     ends_s: dict[str, float] = field(default_factory=dict)
     """When each of these runs is expected to end."""
     idle_since_s: float = 0.0

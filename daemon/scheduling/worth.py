@@ -51,8 +51,9 @@ def is_worth(state: State, claim: Claim) -> bool:
 
     Its seconds are those of the switch and of its work, and of the switch back to each victim
     that still has work. The time until the victims' runs have ended counts for neither side.
-    A model that was loaded for work that still waits stays until it has served some of it:
-    two could undo each other's loads for ever.
+    A model that was loaded for work that still waits stays until it has served some of it, while
+    anything runs on the device, or when its last load was in vain too: two could undo each
+    other's loads for ever.
     """
     model, device = claim.placement.model.name, claim.placement.device
     set_up_s = 0.0
@@ -61,7 +62,7 @@ def is_worth(state: State, claim: Claim) -> bool:
     for victim in claim.victims:
         set_up_s += leave_s(state, victim)
         if state.has_work(victim.model.name):
-            if not victim.served:
+            if not victim.served and (victim.in_vain or _busy(state, device)):
                 return False
             set_up_s += back_s(state, victim) + state.durations.unload_s(model)
     gained = best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model))
@@ -72,6 +73,10 @@ def is_worth(state: State, claim: Claim) -> bool:
             if gained <= 0:
                 return False
     return True
+
+
+def _busy(state: State, device: int) -> bool:
+    return any(place.runs for place in state.warm_on[device])
 
 
 def _free_after_runs(state: State, device: int) -> int:

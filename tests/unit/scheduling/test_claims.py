@@ -39,3 +39,22 @@ def test_two_claims_do_not_change_places_for_ever() -> None:
         assert loads < 5, "it goes on moving what nobody can use"
 
     assert loads >= 1
+
+
+def test_a_model_that_was_put_away_unserved_serves_after_its_next_load() -> None:
+    """Once it may make way for work that is worth more; a second time it was loaded in vain."""
+    one = Scheduler(ALL, [device(24)], max_pass_over_s=60, host_bytes=64 * GIB)
+    held = {"video": 12, "sdxl": 6.6}
+    sizes = {name: Loaded(int(gb * GIB), 0.0, offloads=True) for name, gb in held.items()}
+    one.adopt([(name, 0, size) for name, size in sizes.items()], 0)
+    few = [request(f"s{n}", "sdxl", at=n, priority=-100) for n in range(3)]
+    worthy = [request(f"v{n}", "video", "high", at=n, priority=100) for n in range(3)]
+
+    assert one.submit_all([*few, *worthy], 0) == [OffloadModel("sdxl", 0)]
+    for each in worthy:
+        one.withdraw(each.id, 0)
+    moved = Offloaded(int(0.4 * GIB), int(6.6 * GIB), 0.0)
+    assert one.offload_done("sdxl", 0, moved, 0) == [LoadModel("sdxl", 0)]
+    assert one.submit_all(worthy, 0) == []
+
+    assert StartRun("s0", "sdxl", 0) in one.load_done("sdxl", 0, sizes["sdxl"], 0)
