@@ -50,7 +50,7 @@ def _reason_here(state: State, lane: Lane, here: Sequence[Placement]) -> Reason:
     """Return what a lane waits for whose model is there, or comes: 2, 3 or 4."""
     for place in here:
         if lacks_only_bytes(state, lane, place):
-            on_device = state.placements_on[place.device]
+            on_device = state.warm_on[place.device]
             leaving = any(each.residency in LEAVING for each in on_device)
             return Reason.SWITCH if leaving else Reason.VRAM
     return Reason.QUEUE

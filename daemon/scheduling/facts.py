@@ -49,6 +49,22 @@ class Facts:
         self._fair = fair
         self.ledgers = {device.index: Ledger(device) for device in devices}
         self.host = HostLedger(host_bytes)
+        self._open_placements()
+        self._open_lanes()
+        self.arrivals = {name: ArrivalRate() for name in self.models}
+        self.back_offs = {name: BackOff() for name in self.models}
+        self._count_changes_from_here()
+        self.loading: set[int] = set()
+        """Devices on which a model is being loaded."""
+        self.doomed: list[Placement] = []
+        """Placements whose engines leak."""
+        self.exclusive: dict[int, str] = {}
+        """The run that has a device for itself."""
+        self.waiting: dict[str, Waiting] = {}
+        self.waiting_of = dict.fromkeys(self.models, 0)
+        self.runs: dict[str, Run] = {}
+
+    def _open_placements(self) -> None:
         self.placements = {
             (name, device): Placement(model, device)
             for name, model in self.models.items()
@@ -65,19 +81,6 @@ class Facts:
         """Of each device the placements that aren't cold: those that anything can be asked of."""
         self.present_of: dict[str, list[Placement]] = {name: [] for name in self.models}
         """Of each model the placements on which it is loaded, or being loaded."""
-        self._open_lanes()
-        self.arrivals = {name: ArrivalRate() for name in self.models}
-        self.back_offs = {name: BackOff() for name in self.models}
-        self._count_changes_from_here()
-        self.loading: set[int] = set()
-        """Devices on which a model is being loaded."""
-        self.doomed: list[Placement] = []
-        """Placements whose engines leak."""
-        self.exclusive: dict[int, str] = {}
-        """The run that has a device for itself."""
-        self.waiting: dict[str, Waiting] = {}
-        self.waiting_of = dict.fromkeys(self.models, 0)
-        self.runs: dict[str, Run] = {}
 
     def _open_lanes(self) -> None:
         self.lanes: list[Lane] = []

@@ -163,7 +163,7 @@ def retry_alone(state: State, model: str, device: int, now: float) -> bool:
     nobody did, or nobody waits that wasn't tried so before. No request is tried so twice, since
     alone a load fails for good.
     """
-    alone = all(each.residency is Residency.COLD for each in state.placements_on[device])
+    alone = not state.warm_on[device]
     lanes = (each for each in state.lanes_by_model[model] if each.waiting and not each.exclusive)
     lane = next(lanes, None)
     if alone or lane is None:

@@ -17,18 +17,11 @@ def cheapest(
     """
     if missing <= 0:
         return []
-    ledger, held, smallest = state.ledgers[place.device], 0, missing
-    here: list[Sized] = []
-    host: list[Sized] = []
-    for each in state.warm_on[place.device]:
-        if each is place or each.residency not in HOLDING:
-            continue
-        n_bytes = ledger.weights_of(each.model.name)
-        (host if each.residency is Residency.HOST else here).append((each, n_bytes))
-        held, smallest = held + n_bytes, min(smallest, n_bytes)
-    if held < missing:
+    here, host = _others(state, place)
+    sizes = [n_bytes for _, n_bytes in (*here, *host)]
+    if sum(sizes) < missing:
         return None
-    if len(here) < 2 or held - smallest < missing:  # noqa: PLR2004  there is nothing to choose
+    if len(here) < 2 or sum(sizes) - min(sizes) < missing:  # noqa: PLR2004  no choice
         return fewest([*here, *host], missing)
     missed = {id(each): _missed(state, each, n_bytes, now) for each, n_bytes in here}
 
@@ -55,6 +48,18 @@ def cheapest(
 
 Sized = tuple[Placement, int]
 """A placement, and the bytes that would be free without it."""
+
+
+def _others(state: State, place: Placement) -> tuple[list[Sized], list[Sized]]:
+    """Return who else holds bytes of the device: with its weights there, and in the host's."""
+    ledger = state.ledgers[place.device]
+    here: list[Sized] = []
+    host: list[Sized] = []
+    for each in state.warm_on[place.device]:
+        if each is not place and each.residency in HOLDING:
+            sized = each, ledger.weights_of(each.model.name)
+            (host if each.residency is Residency.HOST else here).append(sized)
+    return here, host
 
 
 def _missed(state: State, placement: Placement, n_bytes: int, now: float) -> float:
