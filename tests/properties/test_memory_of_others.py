@@ -10,6 +10,7 @@ from virtual_gpu import ALL, VirtualGpu, device, request
 from daemon.scheduling.commands import LoadModel
 from daemon.scheduling.models import GIB
 from daemon.scheduling.scheduler import Scheduler
+from daemon.values import AdmissionRequest
 
 
 class Arrival(NamedTuple):
@@ -19,6 +20,11 @@ class Arrival(NamedTuple):
     key: tuple[str, str]
     kind: str
     run_s: float
+
+    def request(self, name: str) -> AdmissionRequest:
+        """Return it as the scheduler gets it."""
+        client, alone = self.kind == "client", self.kind == "alone"
+        return request(name, *self.key, at=self.at_s, interactive=client, exclusive=alone)
 
 
 class Taken(NamedTuple):
@@ -74,14 +80,7 @@ def test_others_memory_moves_nothing_for_ever(
     )
     gpu.tick()
     for number, each in enumerate(arrivals):
-        wanted = request(
-            f"{number}",
-            *each.key,
-            at=each.at_s,
-            interactive=each.kind == "client",
-            exclusive=each.kind == "alone",
-        )
-        gpu.submit_at(each.at_s, wanted, run_s=each.run_s)
+        gpu.submit_at(each.at_s, each.request(f"{number}"), run_s=each.run_s)
     for change in taken:
         gpu.others_use_at(change.at_s, change.gb, min(change.on, len(sizes) - 1))
     gpu.advance(CALM_S)
