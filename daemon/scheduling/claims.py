@@ -57,20 +57,25 @@ class _Found(NamedTuple):
     claim: Claim | None
     version: int
     shape: int
-    at_s: float
+    until_s: float
 
 
 class ClaimBook:
     """Works claims out, each once as long as nothing changes on its device.
 
     A rough one may be out of date by what runs have begun and ended: good enough to see that it
-    isn't worth anything.
+    isn't worth anything. Of those that are only old, one is worked out anew each time that anybody
+    asks: devices on which nothing happens would all be old at the same moment.
     """
 
     def __init__(self) -> None:
         self._found: dict[tuple[Lane, int], _Found] = {}
         self._chosen: dict[Lane, int] = {}
         """The device of each lane's last claim, where there was a choice."""
+        self.exact = True
+        """Whether nothing in the last answer was out of date."""
+        self._renewed = False
+        """Whether one that was old has been worked out anew for it."""
 
     def best(
         self,
@@ -90,14 +95,18 @@ class ClaimBook:
            also where the model is present only on devices that are too small for the run.
         """
         model = lane.model.name
-        places = [place for place in state.placements_of[model] if place.device not in claims]  # 1
-        present = [place for place in places if place.residency in PRESENT]
-        if copy:  # 2
-            places, present = [place for place in places if place not in present], []
-        on = self._roughly_on if rough else self._on
-        for choice in (present, [place for place in places if place not in present]):
-            claims_there = [on(state, lane, place, now) for place in choice]
-            found = [claim for claim in claims_there if claim is not None]
+        present: list[Placement] = []
+        absent: list[Placement] = []
+        for place in state.placements_of[model]:
+            if place.device not in claims:  # 1
+                (present if place.residency in PRESENT else absent).append(place)
+        self.exact, self._renewed = True, False
+        for choice in (absent,) if copy else (present, absent):  # 2
+            found = [
+                claim
+                for place in choice
+                if (claim := self._on(state, lane, place, now, rough=rough)) is not None
+            ]
             if found:
                 return self._cheapest(lane, found) if len(found) > 1 else found[0]
             if state.back_offs[model].active(now):  # 3
@@ -111,41 +120,34 @@ class ClaimBook:
         would change places, have it evicted, and change back, until what they wait for is there.
         """
         last = self._chosen.get(lane)
-        costs = [
-            (
-                sum([victim.runs for victim in claim.victims]),
-                len(claim.victims),
-                claim.placement.device != last,
-                -claim.spare_bytes,
-            )
-            for claim in found
-        ]
-        best = found[costs.index(min(costs))]
+        best, least = found[0], None
+        for claim in found:
+            runs = sum([victim.runs for victim in claim.victims])
+            moves = claim.placement.device != last
+            cost = runs, len(claim.victims), moves, -claim.spare_bytes
+            if least is None or cost < least:
+                best, least = claim, cost
         self._chosen[lane] = best.placement.device
         return best
 
-    def _on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
+    def _on(
+        self, state: State, lane: Lane, place: Placement, now: float, *, rough: bool
+    ) -> Claim | None:
         device = place.device
         kept = self._found.get((lane, device))
-        if (
-            kept is not None
-            and kept.version == state.versions[device]
-            and now <= kept.at_s + STALE_S
-        ):
-            return kept.claim
+        if kept is not None:
+            if now <= kept.until_s or self._renewed:
+                if kept.version == state.versions[device]:
+                    return kept.claim
+                if rough and kept.shape == state.shapes[device]:
+                    self.exact = False
+                    return kept.claim
+            else:
+                self._renewed = True
         claim = _claim_on(state, lane, place, now)
-        self._found[lane, device] = _Found(claim, state.versions[device], state.shapes[device], now)
+        version, shape = state.versions[device], state.shapes[device]
+        self._found[lane, device] = _Found(claim, version, shape, now + STALE_S)
         return claim
-
-    def _roughly_on(self, state: State, lane: Lane, place: Placement, now: float) -> Claim | None:
-        kept = self._found.get((lane, place.device))
-        if (
-            kept is not None
-            and kept.shape == state.shapes[place.device]
-            and now <= kept.at_s + STALE_S
-        ):
-            return kept.claim
-        return self._on(state, lane, place, now)
 
 
 def _claim_on(state: State, lane: Lane, place: Placement, now: float) -> Claim | None:

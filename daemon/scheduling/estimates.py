@@ -83,8 +83,9 @@ class Estimates:
         self._loads: dict[str, deque[int]] = {name: deque(maxlen=LOADS) for name in self._models}
         self._table: dict[tuple[str, str], int] = {}
         self._peaks: dict[Likeness, _Peaks] = {}
-        self._kept: dict[Likeness, int] = {}
         self.coverage: dict[tuple[str, str], Coverage] = {}
+        self.version = 0
+        """Counts changes of what is expected."""
         for name in self._models:
             self._recompute(name)
 
@@ -106,11 +107,7 @@ class Estimates:
         """Return the bytes to reserve for a request's run."""
         if not self._peaks:
             return self._table[request.model, request.quality]
-        likeness = Likeness.of(request)
-        kept = self._kept.get(likeness)
-        if kept is None:
-            kept = self._kept[likeness] = self._reservation(likeness)
-        return kept
+        return self._reservation(Likeness.of(request))
 
     def weights_measured(self, model: str, *measured_bytes: int) -> None:
         """Remember what loads took; only more than the table says changes what is expected."""
@@ -160,7 +157,7 @@ class Estimates:
 
     def _learn(self, likeness: Likeness, *n_bytes: int) -> None:
         self._peaks.setdefault(likeness, _Peaks()).add(*n_bytes)
-        self._kept.pop(likeness, None)
+        self.version += 1
 
     def _count(self, request: AdmissionRequest, *, within: bool) -> None:
         coverage = self.coverage.setdefault((request.model, request.quality), Coverage())
@@ -186,7 +183,7 @@ class Estimates:
             self._table[name, quality.name] = min(
                 model.activation_bytes(quality.name), spare // quality.concurrency
             )
-        self._kept.clear()
+        self.version += 1
 
 
 class _Fixed(Estimates):

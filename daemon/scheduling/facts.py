@@ -128,14 +128,23 @@ class Facts:
         if lane.needed_at != self.changes:
             lane.needed_at = self.changes
             if lane.waiting and not lane.exclusive:
-                lane.needed = self.estimates.reservation(lane.head().request)
+                lane.needed = self._need_of(lane.head())
             else:
                 lane.needed = self.estimates.activation(*lane.key)
         return lane.needed
 
+    def _need_of(self, waiting: Waiting) -> int:
+        if waiting.needed_at != self.estimates.version:
+            waiting.needed_at = self.estimates.version
+            waiting.needed = self.estimates.reservation(waiting.request)
+        return waiting.needed
+
     def has_work(self, model: str) -> bool:
         """Whether requests for the model wait, here or in the table."""
-        return self.backlog_of(model) > 0
+        for lane in self.lanes_by_model[model]:  # noqa: SIM110  asked many times a decision
+            if lane.waiting or lane.unclaimed:
+                return True
+        return False
 
     def backlog_of(self, model: str) -> int:
         """Return how many requests for the model wait, here or in the table."""

@@ -59,6 +59,8 @@ class Judge:
             if claim is None or (claim is not judged and not is_worth(state, claim)):
                 self._no[lane] = _No(state.shape, claimed, backlog, now + STANDS_S)
                 return None
+            if self._book.exact:
+                return claim
             judged = claim
         return judged
 

@@ -24,6 +24,9 @@ class Waiting:
     gone: bool = False
     before: Waits = NO_WAIT
     """What the lane's clock showed when this one joined it."""
+    needed: int = 0
+    needed_at: int = -1
+    """The bytes of its run, as they were in that version of what is expected."""
 
     def waits(self, now: float) -> Waits:
         """Return the seconds that it has waited so far, by reason."""
@@ -64,6 +67,7 @@ class Lane:
         "needed",
         "needed_at",
         "quality",
+        "rate",
         "running",
         "since_s",
         "unclaimed",
@@ -99,6 +103,8 @@ class Lane:
         """The bytes of its next run, as they were at that change of the state."""
         self.goes_first = False
         """Whether it has the first right to a device: such a note too."""
+        self.rate = 0.0
+        """The weight per second that its work comes to: such a note too."""
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
         self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))

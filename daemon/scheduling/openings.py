@@ -36,7 +36,7 @@ def load_into_room(
     2. It is there, and its work will be over before another copy is: nothing.
     """
     model = lane.model.name
-    need = state.estimates.weights(model) + state.need(lane)
+    need = bytes_with_run(state, lane)
     places = state.placements_of[model]
     if lane.exclusive or need > max(room.values(), default=-1):  # 1
         return None
@@ -57,16 +57,21 @@ def load_into_room(
     return LoadModel(model, best.device)
 
 
+def bytes_with_run(state: State, lane: Lane) -> int:
+    """Return what a load for the lane needs: the weights, and a run."""
+    return state.estimates.weights(lane.model.name) + state.need(lane)
+
+
 def pays_a_copy(state: State, lane: Lane) -> bool:
     """Whether the waiting work takes longer than it takes to load another copy."""
     return piece_of(state, lane).seconds > state.durations.load_s(lane.model.name)
 
 
 def is_behind(state: State, lane: Lane) -> bool:
-    """Whether another lane of the same model is worth more: it runs first."""
-    rate = piece_of(state, lane).rate
+    """Whether another lane of the same model is worth more, by their `rate`s: it runs first."""
+    rate = lane.rate
     for other in state.lanes_by_model[lane.model.name]:
-        if other.waiting and other is not lane and piece_of(state, other).rate > rate:
+        if other.rate > rate and other.waiting:
             return True
     return False
 

@@ -14,6 +14,7 @@ is made
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from daemon.scheduling.claims import Claim, ClaimBook
@@ -21,6 +22,7 @@ from daemon.scheduling.commands import Command
 from daemon.scheduling.judge import STANDS_S, Judge
 from daemon.scheduling.lanes import Lane
 from daemon.scheduling.openings import (
+    bytes_with_run,
     is_behind,
     lacks_more_than_slots,
     load_into_room,
@@ -40,6 +42,9 @@ usually being claimed at this moment."""
 CLAIMS_STAND_S = 0.05
 """Claims are asked for after each decision, by demand and for accounts: nothing else has changed
 by then than the time, which only makes somebody overdue a moment later."""
+
+_since_s = attrgetter("since_s")
+_rate = attrgetter("rate")
 
 
 class Policy(Protocol):
@@ -120,8 +125,9 @@ class IndexPolicy:
         self._claimed = state.changes, now, claims
         room = room_by_device(state, claims)
         claimants = {id(claim.lane) for claim in claims.values()}
+        most = max(room.values(), default=-1)
         for lane in lanes:
-            if room and id(lane) not in claimants:  # 3
+            if bytes_with_run(state, lane) <= most and id(lane) not in claimants:  # 3
                 load = load_into_room(state, lane, room, now)
                 if load is not None:
                     return load
@@ -169,28 +175,26 @@ class IndexPolicy:
         A lane keeps its place among the third while its model loads, or two would undo each
         other's loads for ever.
         """
-        lanes = [lane for lane in state.lanes if lane.waiting]
         overdue: list[Lane] = []
         interactive: list[Lane] = []
         lacking: list[Lane] = []
         running: list[Lane] = []
-        for lane in lanes:
+        for lane in state.lanes:
+            if not lane.waiting:
+                continue
             lane.lacking = lacks_more_than_slots(state, lane)
+            lane.rate = piece_of(state, lane).rate
             lane.goes_first = True
             if not lane.running and lane.since_s + self.max_pass_over_s <= now:
                 overdue.append(lane)
             elif lane.interactive or lane.exclusive:
                 interactive.append(lane)
-            elif lane.lacking:
-                lacking.append(lane)
             else:
-                running.append(lane)
-        overdue.sort(key=lambda lane: lane.since_s)
-        for lane in (*lacking, *running):
-            lane.goes_first = False
+                lane.goes_first = False
+                (lacking if lane.lacking else running).append(lane)
+        overdue.sort(key=_since_s)
         interactive.sort(key=lambda lane: lane.head().request.created_s)
-        if len(running) > 1:
-            running.sort(key=lambda lane: -piece_of(state, lane).rate)
+        running.sort(key=_rate, reverse=True)
         return [*overdue, *interactive, *self._judge.load_order(state, lacking, now), *running]
 
     def _claim(
@@ -216,9 +220,9 @@ class IndexPolicy:
     def _claim_for_copy(
         self, state: State, lane: Lane, claims: Mapping[int, Claim], now: float
     ) -> Claim | None:
-        if len(state.ledgers) == 1 or not pays_a_copy(state, lane):
+        if len(state.ledgers) == 1 or not self._any_unused(state, now):
             return None
-        if not self._any_unused(state, now):
+        if not pays_a_copy(state, lane):
             return None
         claim = self._book.best(state, lane, claims, now, copy=True)
         if claim is None or not claim.victims:
@@ -232,17 +236,18 @@ class IndexPolicy:
         if shape == state.shape and now < until_s:
             return False
         for here in state.warm_on.values():
-            if any(self._unused(state, place, now) for place in here if not place.runs):
-                return True
+            for place in here:
+                if not place.runs and self._unused(state, place, now):
+                    return True
         self._none_unused = state.shape, now + STANDS_S
         return False
 
     def _unused(self, state: State, place: Placement, now: float) -> bool:
         """Whether a model that is there hasn't been asked for during the whole bound."""
         return (
-            place.residency is Residency.RESIDENT
+            place.idle_since_s + self.max_pass_over_s <= now
+            and place.residency is Residency.RESIDENT
             and not place.runs
-            and place.idle_since_s + self.max_pass_over_s <= now
             and not state.has_work(place.model.name)
         )
 

@@ -23,24 +23,9 @@ def cheapest(
         return None
     if len(here) < 2 or sum(sizes) - min(sizes) < missing:  # noqa: PLR2004  no choice
         return fewest([*here, *host], missing)
-    missed = {id(each): _missed(state, each, n_bytes, now) for each, n_bytes in here}
-
-    def least_busy(sized: Sized) -> tuple[float, ...]:
-        """Not loading, fewest runs, nobody waits, least missed.
-
-        Counting runs makes the choice settle: who drains has fewer and fewer, the others don't.
-        """
-        each = sized[0]
-        waited_for = not each.runs and state.has_work(each.model.name)
-        loading = each.residency is Residency.LOADING
-        return (loading, each.runs, waited_for, missed[id(each)], each.idle_since_s)
-
-    def least_missed(sized: Sized) -> tuple[float, ...]:
-        each = sized[0]
-        return (each.residency is Residency.LOADING, missed[id(each)], each.idle_since_s)
-
-    first = fewest([*sorted(here, key=least_busy), *host], missing)
-    other = fewest([*sorted(here, key=least_missed), *host], missing)
+    busy, missed = _ranked(state, here, now)
+    first = fewest([*busy, *host], missing)
+    other = fewest([*missed, *host], missing)
     if set(map(id, first)) == set(map(id, other)):
         return first
     return min((first, other), key=lambda victims: _loss(state, lane, place, victims, now))
@@ -62,10 +47,26 @@ def _others(state: State, place: Placement) -> tuple[list[Sized], list[Sized]]:
     return here, host
 
 
-def _missed(state: State, placement: Placement, n_bytes: int, now: float) -> float:
-    """Return the seconds of loading that are to be expected again, for the bytes."""
-    again = state.arrivals[placement.model.name].per_second(now) * back_s(state, placement)
-    return again / max(1, n_bytes)
+def _ranked(state: State, here: list[Sized], now: float) -> tuple[list[Sized], list[Sized]]:
+    """Return them in two orders; who loads is the last in both.
+
+    1. Fewest runs, nobody waits, least missed: counting runs makes the choice settle, since who
+       drains has fewer and fewer, and the others don't.
+    2. Least missed: by the seconds of loading that are to be expected again, for the bytes.
+    """
+    busy = []
+    missed = []
+    for number, sized in enumerate(here):
+        each, n_bytes = sized
+        name, idle_s = each.model.name, each.idle_since_s
+        loading = each.residency is Residency.LOADING
+        again_s = state.arrivals[name].per_second(now) * back_s(state, each) / max(1, n_bytes)
+        waited_for = not each.runs and state.has_work(name)
+        busy.append((loading, each.runs, waited_for, again_s, idle_s, number))
+        missed.append((loading, again_s, idle_s, number))
+    busy.sort()
+    missed.sort()
+    return [here[rank[-1]] for rank in busy], [here[rank[-1]] for rank in missed]
 
 
 def fewest(candidates: Sequence[Sized], missing: int) -> list[Placement]:
