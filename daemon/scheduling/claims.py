@@ -102,11 +102,19 @@ class ClaimBook:
                 (present if place.residency in PRESENT else absent).append(place)
         self.exact, self._renewed = True, False
         for choice in (absent,) if copy else (present, absent):  # 2
-            found = [
-                claim
-                for place in choice
-                if (claim := self._on(state, lane, place, now, rough=rough)) is not None
-            ]
+            found: list[Claim] = []
+            for place in choice:
+                kept = self._found.get((lane, place.device))
+                if (
+                    kept is not None
+                    and kept.version == state.versions[place.device]
+                    and now <= kept.until_s
+                ):
+                    claim = kept.claim
+                else:
+                    claim = self._on(state, lane, place, now, rough=rough)
+                if claim is not None:
+                    found.append(claim)
             if found:
                 return self._cheapest(lane, found) if len(found) > 1 else found[0]
             if state.back_offs[model].active(now):  # 3

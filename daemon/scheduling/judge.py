@@ -6,10 +6,12 @@ or `STANDS_S` have passed: what else changes, runs that end, changes the answer 
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import NamedTuple
 
 from daemon.scheduling.claims import Claim, ClaimBook
 from daemon.scheduling.lanes import Lane
+from daemon.scheduling.residency import PRESENT, Placement
 from daemon.scheduling.state import State
 from daemon.scheduling.worth import is_worth, load_order
 
@@ -19,6 +21,9 @@ cost the same."""
 
 GROWTH = 1.1
 """Work that has grown by more is judged anew."""
+
+
+_eagerness = attrgetter("eagerness")
 
 
 class _No(NamedTuple):
@@ -53,16 +58,34 @@ class Judge:
             and no.claimed == claimed
         ):
             return None
+
+        def rival(victim: Placement) -> Claim | None:
+            return self._rival(state, victim, claims, now)
+
         judged: Claim | None = None
         for rough in (True, False):
             claim = self._book.best(state, lane, claims, now, rough=rough)
-            if claim is None or (claim is not judged and not is_worth(state, claim)):
+            exact = self._book.exact
+            if claim is None or (claim is not judged and not is_worth(state, claim, rival)):
                 self._no[lane] = _No(state.shape, claimed, backlog, now + STANDS_S)
                 return None
-            if self._book.exact:
+            if exact:
                 return claim
             judged = claim
         return judged
+
+    def _rival(
+        self, state: State, victim: Placement, claims: Mapping[int, Claim], now: float
+    ) -> Claim | None:
+        """Return the claim that a model's waiting work would make for bytes where it is, if any."""
+        if victim.closed or victim.residency not in PRESENT:
+            return None
+        lanes = [lane for lane in state.lanes_by_model[victim.model.name] if lane.waiting]
+        lane = max(lanes, key=_eagerness, default=None)
+        if lane is None or not lane.lacking:
+            return None
+        claim = self._book.best(state, lane, claims, now, rough=True)
+        return claim if claim is not None and claim.placement is victim else None
 
     def next_look_s(self, now: float) -> float | None:
         """Return when the first of the answers no longer stands."""

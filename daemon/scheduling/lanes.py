@@ -39,14 +39,22 @@ def urgency(priority: int) -> float:
 
 
 class Piece:
-    """Waiting work: its weight, the seconds to serve it, and the weight served per second."""
+    """Waiting work: its weight, the seconds to serve it, and the weight served per second.
 
-    __slots__ = ("rate", "seconds", "weight")
+    Args:
+        weight: of all of it.
+        seconds: to serve it.
+        filled: the share of the slots that it fills.
+    """
 
-    def __init__(self, weight: float, seconds: float) -> None:
+    __slots__ = ("eagerness", "rate", "seconds", "weight")
+
+    def __init__(self, weight: float, seconds: float, filled: float = 1.0) -> None:
         self.weight = weight
         self.seconds = seconds
         self.rate = weight / seconds
+        self.eagerness = self.rate * min(1.0, filled) ** 2
+        """The rate, less where slots stay empty: more may come, and take no longer together."""
 
 
 class Lane:
@@ -58,6 +66,7 @@ class Lane:
         "_piece",
         "_prioritised",
         "clock",
+        "eagerness",
         "exclusive",
         "goes_first",
         "interactive",
@@ -105,6 +114,8 @@ class Lane:
         """Whether it has the first right to a device: such a note too."""
         self.rate = 0.0
         """The weight per second that its work comes to: such a note too."""
+        self.eagerness = 0.0
+        """How it ranks among the classes of its model, see `Piece`: such a note too."""
         self.since_s = 0.0
         """Since when requests wait and none runs: the later of first waiting and last end."""
         self._piece = (-1, 0.0, 0.0, Piece(0.0, 1.0))
@@ -162,7 +173,8 @@ class Lane:
         if kept[0] == count and kept[1] == run_s and kept[2] == weight:
             return kept[3]
         rounds = -(-count // self.quality.concurrency)
-        piece = Piece(count * weight, max(1e-3, rounds * run_s))
+        filled = count / self.quality.concurrency
+        piece = Piece(count * weight, max(1e-3, rounds * run_s), filled)
         self._piece = (count, run_s, weight, piece)
         return piece
 

@@ -68,10 +68,10 @@ def pays_a_copy(state: State, lane: Lane) -> bool:
 
 
 def is_behind(state: State, lane: Lane) -> bool:
-    """Whether another lane of the same model is worth more, by their `rate`s: it runs first."""
-    rate = lane.rate
+    """Whether another lane of the same model is more eager: it runs first."""
+    eagerness = lane.eagerness
     for other in state.lanes_by_model[lane.model.name]:
-        if other.rate > rate and other.waiting:
+        if other.eagerness > eagerness and other.waiting:
             return True
     return False
 

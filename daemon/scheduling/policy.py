@@ -44,7 +44,16 @@ CLAIMS_STAND_S = 0.05
 by then than the time, which only makes somebody overdue a moment later."""
 
 _since_s = attrgetter("since_s")
-_rate = attrgetter("rate")
+
+
+def _in_order(lanes: list[Lane]) -> list[Lane]:
+    """Return lanes by their models' best rate, those of one model by how eager they are."""
+    best: dict[str, float] = {}
+    for lane in lanes:
+        model = lane.model.name
+        if lane.rate > best.get(model, 0.0):
+            best[model] = lane.rate
+    return sorted(lanes, key=lambda lane: (best[lane.model.name], lane.eagerness), reverse=True)
 
 
 class Policy(Protocol):
@@ -183,7 +192,8 @@ class IndexPolicy:
             if not lane.waiting:
                 continue
             lane.lacking = lacks_more_than_slots(state, lane)
-            lane.rate = piece_of(state, lane).rate
+            piece = piece_of(state, lane)
+            lane.rate, lane.eagerness = piece.rate, piece.eagerness
             lane.goes_first = True
             if not lane.running and lane.since_s + self.max_pass_over_s <= now:
                 overdue.append(lane)
@@ -194,7 +204,8 @@ class IndexPolicy:
                 (lacking if lane.lacking else running).append(lane)
         overdue.sort(key=_since_s)
         interactive.sort(key=lambda lane: lane.head().request.created_s)
-        running.sort(key=_rate, reverse=True)
+        if len(running) > 1:
+            running = _in_order(running)
         return [*overdue, *interactive, *self._judge.load_order(state, lacking, now), *running]
 
     def _claim(

@@ -5,7 +5,7 @@ more weight per second goes first; a switch adds to its seconds the loads there 
 piece the best prefix counts, since nobody has to wait for its tail.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import combinations
 from operator import attrgetter
 from typing import NamedTuple
@@ -47,11 +47,11 @@ def pieces_of(state: State, model: str) -> list[Piece]:
     return [piece_of(state, lane) for lane in lanes if lane.waiting or lane.unclaimed]
 
 
-def is_worth(state: State, claim: Claim) -> bool:
-    """Whether the claim's work is worth more per second than what it keeps from running.
+def gain_of(state: State, claim: Claim) -> float:
+    """Return the weight per second that a claim's work comes to, 0 where it has no right.
 
     Its seconds are those of the switch and of its work, and of the switch back to each victim
-    that still has work. The time until the victims' runs have ended counts for neither side.
+    that still has work. The time until the victims' runs have ended doesn't count.
     A model that was loaded for work that still waits stays until it has served some of it, while
     anything runs on the device, or when its last load was in vain too: two could undo each
     other's loads for ever.
@@ -64,15 +64,34 @@ def is_worth(state: State, claim: Claim) -> bool:
         set_up_s += leave_s(state, victim)
         if state.has_work(victim.model.name):
             if not victim.served and (victim.in_vain or _busy(state, device)):
-                return False
+                return 0.0
             set_up_s += back_s(state, victim) + state.durations.unload_s(model)
-    gained = best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model))
+    return best_rate(SET_UP_COUNTS * set_up_s, pieces_of(state, model))
+
+
+def is_worth(state: State, claim: Claim, rival: Callable[[Placement], Claim | None]) -> bool:
+    """Whether the claim's work is worth more per second than what it keeps from running.
+
+    Args:
+        state: everything.
+        claim: to a device.
+        rival: tells the claim that a victim's waiting work would make there, if it lacks bytes.
+            Of two models that block one another the one goes whose work is worth less.
+    """
+    device = claim.placement.device
+    gain = left = gain_of(state, claim)
+    if gain <= 0:
+        return False
     free = _free_after_runs(state, device)
     for place in state.warm_on[device]:
         if place.residency in PRESENT:
-            gained -= _displaced(state, claim, place, free)
-            if gained <= 0:
+            left -= _displaced(state, claim, place, free)
+            if left <= 0:
                 return False
+    for victim in claim.victims:
+        other = rival(victim)
+        if other is not None and gain_of(state, other) > gain:
+            return False
     return True
 
 

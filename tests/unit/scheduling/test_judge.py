@@ -14,7 +14,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
     """The claims that were judged; none is worth it."""
     claims: list[Claim] = []
 
-    def is_worth(_state: State, claim: Claim) -> bool:
+    def is_worth(_state: State, claim: Claim, _rival: object) -> bool:
         claims.append(claim)
         return False
 
