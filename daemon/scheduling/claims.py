@@ -101,25 +101,28 @@ class ClaimBook:
             if place.device not in claims:  # 1
                 (present if place.residency in PRESENT else absent).append(place)
         self.exact, self._renewed = True, False
-        for choice in (absent,) if copy else (present, absent):  # 2
-            found: list[Claim] = []
-            for place in choice:
-                kept = self._found.get((lane, place.device))
-                if (
-                    kept is not None
-                    and kept.version == state.versions[place.device]
-                    and now <= kept.until_s
-                ):
-                    claim = kept.claim
-                else:
-                    claim = self._on(state, lane, place, now, rough=rough)
-                if claim is not None:
-                    found.append(claim)
+        for choice in ([] if copy else present, absent):  # 2
+            found = self._among(state, lane, choice, now, rough=rough)
             if found:
                 return self._cheapest(lane, found) if len(found) > 1 else found[0]
             if state.back_offs[model].active(now):  # 3
                 return None
         return None
+
+    def _among(
+        self, state: State, lane: Lane, places: Sequence[Placement], now: float, *, rough: bool
+    ) -> list[Claim]:
+        """Return the lane's claims on the devices of these placements, where there is one."""
+        found: list[Claim] = []
+        for place in places:
+            kept, version = self._found.get((lane, place.device)), state.versions[place.device]
+            if kept is not None and kept.version == version and now <= kept.until_s:
+                claim = kept.claim
+            else:
+                claim = self._on(state, lane, place, now, rough=rough)
+            if claim is not None:
+                found.append(claim)
+        return found
 
     def _cheapest(self, lane: Lane, found: Sequence[Claim]) -> Claim:
         """Choose a device: fewest runs to wait for, fewest evictions, the last one, most bytes.

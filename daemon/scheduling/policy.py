@@ -47,7 +47,10 @@ _since_s = attrgetter("since_s")
 
 
 def _in_order(lanes: list[Lane]) -> list[Lane]:
-    """Return lanes by their models' best rate, those of one model by how eager they are."""
+    """Return lanes by their models' best rate, those of one model by how eager they are.
+
+    That is by their rates too, but where others wait for the device: then full slots go first.
+    """
     best: dict[str, float] = {}
     for lane in lanes:
         model = lane.model.name
@@ -179,7 +182,7 @@ class IndexPolicy:
         1. Overdue ones, longest passed over first.
         2. Interactive ones, and those that need a device for themselves, oldest first.
         3. Those that lack their model or its bytes, in the order in which loads are best.
-        4. The others, by the weight that they serve per second.
+        4. The others, by the weight that they serve per second: see `_in_order`.
 
         A lane keeps its place among the third while its model loads, or two would undo each
         other's loads for ever.
@@ -202,6 +205,9 @@ class IndexPolicy:
             else:
                 lane.goes_first = False
                 (lacking if lane.lacking else running).append(lane)
+        if not lacking:  # nobody waits for the time that empty slots would cost
+            for lane in running:
+                lane.eagerness = lane.rate
         overdue.sort(key=_since_s)
         interactive.sort(key=lambda lane: lane.head().request.created_s)
         if len(running) > 1:

@@ -2,6 +2,8 @@
 
 from virtual_gpu import ALL, GIB, device, request
 
+from daemon.jobs import ErrorCode
+from daemon.scheduling.claims import ClaimBook
 from daemon.scheduling.commands import LoadModel, OffloadModel, StartRun
 from daemon.scheduling.scheduler import Scheduler
 from daemon.values import Loaded, Offloaded
@@ -58,3 +60,18 @@ def test_a_model_that_was_put_away_unserved_serves_after_its_next_load() -> None
     assert one.submit_all(worthy, 0) == []
 
     assert StartRun("s0", "sdxl", 0) in one.load_done("sdxl", 0, sizes["sdxl"], 0)
+
+
+def test_nobody_makes_room_for_a_copy_whose_loads_have_just_failed() -> None:
+    """What would be put away for it would be gone for nothing."""
+    one = Scheduler(ALL, [device(24, 0), device(24, 1)], max_pass_over_s=60)
+    one.adopt([("sdxl", 0, Loaded(int(6.6 * GIB), 0.0)), ("video", 1, Loaded(12 * GIB, 0.0))], 0)
+    state, book = one.state, ClaimBook()
+    lane = state.lane("sdxl", "high")
+    claim = book.best(state, lane, (), 1, copy=True)
+    assert claim is not None
+    assert claim.placement.device == 1
+
+    state.back_offs["sdxl"].failed(ErrorCode.MODEL_LOAD_FAILED, "no such file", 1)
+
+    assert book.best(state, lane, (), 1, copy=True) is None

@@ -28,16 +28,21 @@ def starts(commands: list[Command]) -> list[str]:
     return [each.request_id for each in commands if isinstance(each, StartRun)]
 
 
+PAIR = ["sdxl-fast-0", "sdxl-fast-1"]
+
+
 @pytest.mark.parametrize(
-    ("fast", "first"), [(1, ["sdxl-high-0"]), (2, ["sdxl-fast-0", "sdxl-fast-1"])]
+    ("fast", "videos", "first"),
+    [(1, 1, ["sdxl-high-0"]), (2, 1, PAIR), (1, 0, ["sdxl-fast-0"]), (2, 0, PAIR)],
 )
-def test_a_class_that_fills_its_slots_runs_before_one_that_does_not(
-    fast: int, first: list[str]
+def test_where_others_wait_for_the_device_full_slots_go_before_empty_ones(
+    fast: int, videos: int, first: list[str]
 ) -> None:
     """One alone of two at once leaves half of the model unused; the other may come meanwhile."""
     one = host(sdxl=6.6)
+    pictures = wanted("sdxl", fast=fast, high=1)
 
-    assert starts(one.submit_all(wanted("sdxl", fast=fast, high=1), 1)) == first
+    assert starts(one.submit_all([*pictures, *wanted("video", high=videos)], 1)) == first
 
 
 def test_another_models_half_empty_slots_are_no_reason_to_wait_for_a_long_run() -> None:
